@@ -1,0 +1,1 @@
+"""Transit and delivery control for customs: telemetry in, evidence, alerts and risk out."""

@@ -1,0 +1,1 @@
+"""The console: server-rendered pages for monitoring officers, posts and carriers."""

@@ -1,0 +1,1 @@
+"""The database: tables, named SQL, repositories, migrations. The only place that runs SQL."""

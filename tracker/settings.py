@@ -1,0 +1,116 @@
+"""Environment → frozen settings, validated together; the only reader of the environment.
+
+Names start with ``TRACKER_``. A ``TRACKER_*`` name that is not known is refused at start, so a
+misspelt limit cannot silently fall back to its default.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tracker.errors import SetupError
+
+PREFIX = "TRACKER_"
+
+
+class Settings(BaseSettings):
+    """All settings of every process. Frozen; pass it in, never read it globally."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    database_url: str = Field(
+        "postgresql://tracker@127.0.0.1:5432/tracker",
+        description="PostgreSQL connection as a libpq URL.",
+    )
+    database_pool_size: int = Field(10, ge=1, le=200, description="Connections of one API process.")
+
+    mqtt_host: str = Field("127.0.0.1", description="Host of the broker.")
+    mqtt_port: int = Field(1883, ge=1, le=65535, description="Port of the broker.")
+    mqtt_username: str | None = Field(None, description="Ingest's own broker user.")
+    mqtt_password: str | None = Field(None, description="Password of that user.")
+    mqtt_tls_ca: Path | None = Field(None, description="CA certificate; set it to turn TLS on.")
+    mqtt_client_id: str = Field("tracker-ingest", description="Prefix of the durable session ids.")
+    mqtt_receive_maximum: int = Field(
+        8000, ge=1, le=65535, description="Unacknowledged messages the broker may have in flight."
+    )
+
+    shards: str = Field("0-63", description="Shards this ingest worker takes, as 0-31 or 1,5,7.")
+    batch_records: int = Field(2000, ge=1, le=20000, description="Records in one storing batch.")
+    batch_ms: int = Field(100, ge=1, le=5000, description="Longest wait for a batch to fill, ms.")
+    quarantine_per_device: int = Field(
+        10000, ge=1, description="Records kept in quarantine for one device; more are counted."
+    )
+    ack_records: int = Field(32, ge=1, le=1000, description="Records after which a device is acked.")
+    ack_s: float = Field(120.0, gt=0, description="Longest wait for a device's ack, s.")
+
+    evaluate_batch: int = Field(200, ge=1, le=10000, description="Deliveries judged in one batch.")
+    watch_tick_s: float = Field(1.0, gt=0, le=60, description="Period of the clocks, s.")
+
+    http_host: str = Field("127.0.0.1", description="Address the API listens on.")
+    http_port: int = Field(8000, ge=0, le=65535, description="Port the API listens on.")
+    secret_key: str = Field(
+        "", description="Signs tokens and cookies; at least 32 characters. Needed by the API."
+    )
+    token_hours: float = Field(12.0, gt=0, le=24 * 31, description="Life of a log-in, h.")
+    cookie_secure: bool = Field(False, description="Set the Secure flag on the console's cookie.")
+
+    backdating_days: float = Field(
+        30.0,
+        gt=0,
+        description="How far back an act (release, arrival, notification) may be recorded, days.",
+    )
+    zone_radius_m: float = Field(
+        500.0, gt=0, le=50000, description="Radius of the zone of a post that declares none, m."
+    )
+    basemap: Path | None = Field(None, description="A PMTiles file to use as the basemap.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level.")
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        parse_shards(self.shards)
+        if self.secret_key and len(self.secret_key) < 32:
+            raise ValueError("secret_key must have at least 32 characters")
+        return self
+
+
+def parse_shards(text: str) -> frozenset[int]:
+    """Parse ``0-31`` or ``1,5,7-9`` into shard numbers 0–63.
+
+    Raises:
+        ValueError: a part is no number or range, or lies outside 0–63.
+    """
+    shards: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        try:
+            low, high = int(first), int(last or first)
+        except ValueError:
+            raise ValueError(f"shards: {part!r} is no number or range like 0-31") from None
+        if not 0 <= low <= high <= 63:
+            raise ValueError(f"shards: {part!r} is not within 0-63")
+        shards.update(range(low, high + 1))
+    return frozenset(shards)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment once, refuse unknown names, validate all fields together.
+
+    Raises:
+        SetupError: a name is unknown or a value is out of range; the text names each.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise SetupError(f"unknown setting {', '.join(unknown)}: see `tracker settings` for all")
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as exc:
+        lines = [
+            f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in exc.errors()
+        ]
+        raise SetupError("; ".join(lines)) from exc
