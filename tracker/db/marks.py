@@ -1,0 +1,26 @@
+"""Marking deliveries as not yet judged. Called inside the transaction that makes them so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+import psycopg
+
+DIRTY_CHANNEL = "tracker_dirty"
+
+
+def mark_dirty(
+    conn: psycopg.Connection, delivery_ids: Iterable[UUID | str], *, from_t: datetime | None = None
+) -> None:
+    """Have the deliveries judged again, from t* ``from_t`` on (None: from their start).
+
+    Use it for whatever detection depends on: acts of people, routes, zones, bindings. The
+    evaluator is notified when the caller's transaction commits.
+    """
+    ids = [str(i) for i in delivery_ids]
+    conn.execute(
+        "INSERT INTO dirty (delivery_id, from_t) SELECT unnest(%s::uuid[]), %s", (ids, from_t)
+    )
+    conn.execute("SELECT pg_notify(%s, '')", (DIRTY_CHANNEL,))

@@ -1,0 +1,335 @@
+"""Frozen value types that every layer shares. Imports nothing of the product.
+
+Instants inside the detection path are ``t_ms``: whole milliseconds since 1970-01-01 UTC, as the
+wire has them; at the edges (API, database, reports) they are aware datetimes. Structs are
+``msgspec`` ones: as quick as tuples, and their states can be stored and read back as they are.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+# ---------------------------------------------------------------- time
+
+
+def from_ms(t_ms: int) -> datetime:
+    """Milliseconds since the epoch → aware datetime in UTC, exact to the millisecond."""
+    return datetime.fromtimestamp(t_ms // 1000, UTC).replace(microsecond=t_ms % 1000 * 1000)
+
+
+def to_ms(at: datetime) -> int:
+    """Aware datetime → whole milliseconds since the epoch (floor).
+
+    Raises:
+        ValueError: ``at`` has no time zone, so its instant is not known.
+    """
+    if at.tzinfo is None:
+        raise ValueError("a datetime without a time zone has no instant")
+    delta = at - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86400 + delta.seconds) * 1000 + delta.microseconds // 1000
+
+
+# ---------------------------------------------------------------- the wire (contract mqtt.md)
+
+Lat = Annotated[float, Meta(ge=-90, le=90)]
+Lon = Annotated[float, Meta(ge=-180, le=180)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+
+
+class WireFix(Struct, frozen=True, kw_only=True):
+    """The ``fix`` of a record as sent. All is optional: real devices leave anything out."""
+
+    t: int | None = None
+    ok: bool | None = None
+    lat: Lat | None = None
+    lon: Lon | None = None
+    alt: float | None = None
+    spd: NonNegative | None = None
+    hdg: Annotated[float, Meta(ge=0, le=360)] | None = None
+    hdop: NonNegative | None = None
+    sat: Annotated[int, Meta(ge=0)] | None = None
+    acc: NonNegative | None = None
+    src: str | None = None
+    jam: Annotated[int, Meta(ge=0, le=2)] | None = None
+    spoof: Annotated[int, Meta(ge=0, le=1)] | bool | None = None
+
+
+class WireMotion(Struct, frozen=True, kw_only=True):
+    """The ``mot`` of a record: ignition, movement, odometer in metres."""
+
+    ign: bool | None = None
+    mov: bool | None = None
+    odo: NonNegative | None = None
+
+
+class WirePower(Struct, frozen=True, kw_only=True):
+    """The ``pwr`` of a record: external supply in mV, battery in percent."""
+
+    ext: NonNegative | None = None
+    bat: Percent | None = None
+    chg: bool | None = None
+
+
+class WireSeal(Struct, frozen=True, kw_only=True):
+    """The ``seal`` of a record. Words that a later firmware adds are kept, not refused."""
+
+    armed: bool | None = None
+    lock: str | None = None
+    rope: str | None = None
+    case: str | None = None
+    temp: float | None = None
+
+
+class WireEvent(Struct, frozen=True, kw_only=True):
+    """The ``evt`` of a record: code and the device's own time of it, ms."""
+
+    code: str
+    at: int | None = None
+    auth: str | None = None
+    card: str | None = None
+    n: int | None = None
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """One record as decoded. ``(device, gen, seq)`` is its identity; the raw bytes are kept aside."""
+
+    v: int
+    gen: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    seq: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    ts: int
+    tq: str | None = None
+    hist: bool | None = None
+    why: str | None = None
+    fix: WireFix | None = None
+    mot: WireMotion | None = None
+    pwr: WirePower | None = None
+    seal: WireSeal | None = None
+    sleep_s: NonNegative | None = None
+    evt: WireEvent | None = None
+
+
+class TimeFlag(IntEnum):
+    """Bits that say how a record's time t* was found."""
+
+    FROM_FIX = 1
+    FROM_TS = 2
+    ROLLOVER_CORRECTED = 4
+    IMPLAUSIBLE = 8
+
+
+# ---------------------------------------------------------------- geography of a delivery
+
+
+class ZoneKind(StrEnum):
+    """Kinds of zones (contract http.md)."""
+
+    POST = "post"
+    BORDER = "border"
+    PARKING = "parking"
+    REST = "rest"
+    FUEL = "fuel"
+    TERMINAL = "terminal"
+    RESTRICTED = "restricted"
+    TERRITORY = "territory"
+
+
+STOP_ZONES = frozenset(
+    {
+        ZoneKind.POST,
+        ZoneKind.BORDER,
+        ZoneKind.PARKING,
+        ZoneKind.REST,
+        ZoneKind.FUEL,
+        ZoneKind.TERMINAL,
+    }
+)
+"""Zones in which a stop needs no explanation (contract detection.md, ``unauthorised_stop``)."""
+
+
+class ZoneHit(Struct, frozen=True, kw_only=True):
+    """A zone that contains a fix at the fix's time."""
+
+    code: str
+    kind: str
+    max_dwell_s: float | None = None
+
+
+class ProgressCandidate(Struct, frozen=True, array_like=True):
+    """A local nearest place on the declared route.
+
+    ``progress_m`` from the route's start; ``distance_m`` geodesic; ``half_width_m`` of its leg.
+    """
+
+    progress_m: float
+    distance_m: float
+    half_width_m: float
+
+
+class FixFacts(Struct, frozen=True, kw_only=True):
+    """A candidate fix with what PostGIS found out about it.
+
+    ``acc_m``: reported accuracy, else 5 m x HDOP, else 15 m. ``distance_m``: to the whole declared
+    route. ``candidates``: the places on the route that may be meant, nearest first.
+    """
+
+    fix_ms: int
+    lon: float
+    lat: float
+    acc_m: float
+    distance_m: float
+    candidates: tuple[ProgressCandidate, ...] = ()
+    zones: tuple[ZoneHit, ...] = ()
+    speed_kmh: float | None = None
+    heading_deg: float | None = None
+
+
+class Observation(Struct, frozen=True, kw_only=True):
+    """One record of a bound device as the detectors see it, at its time t*.
+
+    ``fix`` is there only if the record carries a usable position; whether it is a *valid fix*
+    (detection.md) is decided in order, by `tracker.track`.
+    """
+
+    device: str
+    kind: Literal["seal", "gps"]
+    gen: int
+    seq: int
+    t_ms: int
+    moving: bool | None = None
+    sleep_s: float = 0.0
+    battery_pct: float | None = None
+    external_mv: float | None = None
+    odometer_m: float | None = None
+    rope: str | None = None
+    case: str | None = None
+    lock: str | None = None
+    event: str | None = None
+    jam: int | None = None
+    fix: FixFacts | None = None
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where a valid fix lies on the declared route, chosen so that progress is continuous."""
+
+    progress_m: float
+    distance_m: float
+    half_width_m: float
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """An observation whose fix has been decided: ``valid`` says so, ``place`` is its progress."""
+
+    observation: Observation
+    valid: bool
+    place: Place | None = None
+
+
+# ---------------------------------------------------------------- findings
+
+
+class Severity(StrEnum):
+    """Severity of an anomaly or alert."""
+
+    INFO = "info"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def order(self) -> int:
+        """0 for info … 4 for critical; strings do not sort by gravity."""
+        return list(Severity).index(self)
+
+
+class Basis(StrEnum):
+    """What an anomaly depends on besides the declared plan (detection.md)."""
+
+    DATA = "data"
+    FLEET = "fleet"
+    CLOCK = "clock"
+
+
+class FoundBy(Struct, frozen=True, kw_only=True):
+    """The record that made the finding."""
+
+    device: str
+    gen: int
+    seq: int
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """An anomaly as a detector states it: an episode with its evidence.
+
+    ``end_ms`` is None while the data ends inside the episode. ``decided_ms`` is the t* of the
+    record after which, in order, nothing can change the finding; None while it is open.
+    ``geometry`` is GeoJSON.
+    """
+
+    code: str
+    device: str | None
+    severity: Severity
+    basis: Basis
+    start_ms: int
+    end_ms: int | None = None
+    provisional: bool = False
+    geometry: dict[str, Any] | None = None
+    evidence: dict[str, Any] = {}
+    found_by: FoundBy | None = None
+    decided_ms: int | None = None
+
+
+# ---------------------------------------------------------------- what people did
+
+
+class ActKind(StrEnum):
+    """Recorded acts of people, each with its ``at``."""
+
+    BORDER_CROSSING = "border_crossing"
+    RELEASE = "release"
+    ARRIVAL_NOTICE = "arrival_notice"
+    ARRIVAL = "arrival"
+    RESEAL = "reseal"
+    INCIDENT = "incident"
+
+
+class Act(Struct, frozen=True, kw_only=True):
+    """A recorded act: what, when it happened (not when it was entered), and its data."""
+
+    kind: ActKind
+    t_ms: int
+    data: dict[str, Any] = {}
+
+
+class Periods(Struct, frozen=True, kw_only=True):
+    """Reporting periods in force for a device, in seconds."""
+
+    moving_s: float
+    parked_s: float
+
+
+class BoundDevice(Struct, frozen=True, kw_only=True):
+    """A device bound to a delivery: from release until arrival (None: still bound)."""
+
+    id: str
+    kind: Literal["seal", "gps"]
+    periods: Periods
+    from_ms: int
+    to_ms: int | None = None
+
+
+class DeliveryPlan(Struct, frozen=True, kw_only=True):
+    """What detection needs to know of a delivery besides its telemetry."""
+
+    id: str
+    deadline_ms: int
+    released_ms: int | None
+    arrived_ms: int | None
+    devices: tuple[BoundDevice, ...]
+    acts: tuple[Act, ...] = ()
+    cancelled: bool = False
