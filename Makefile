@@ -1,0 +1,42 @@
+# Two commands matter: `make demo` shows the system, `make test` proves it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON_BIN := .venv/bin/python
+.PHONY: help setup setup-browser demo test check assets bench bench-quick lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: ## virtual environment, PostgreSQL with PostGIS, Mosquitto
+	@scripts/setup_venv
+	@$(PYTHON_BIN) scripts/setup_system.py services
+
+setup-browser: setup ## what the browser tests need on top
+	@$(PYTHON_BIN) scripts/setup_system.py browser
+
+assets: setup ## map data, styles and scripts of the console, from packages
+	@scripts/build_assets
+
+demo: setup assets ## the whole stack with a simulated fleet; Ctrl-C ends it
+	@.venv/bin/tracker demo --data var/demo
+
+test: setup setup-browser assets ## every test, on the real database, broker and browser
+	@$(PYTHON_BIN) -m pytest
+
+check: setup ## format, lint, types, layers
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@$(PYTHON_BIN) -m pytest -q tests/architecture
+
+bench: setup ## all benchmarks, with their floors
+	@$(PYTHON_BIN) -m bench
+
+bench-quick: setup ## the benchmarks with small loads
+	@$(PYTHON_BIN) -m bench --quick
+
+lock: ## new lock files from pyproject.toml (needs uv)
+	@scripts/lock
+
+clean: ## remove everything set-up has made; DIRs given to `tracker up` stay
+	@scripts/clean
