@@ -176,6 +176,9 @@ class RoutePiece(Base):
     geom_plane: Mapped[WKBElement] = mapped_column(
         Geometry("LINESTRING", srid=3857, spatial_index=False)
     )
+    __table_args__ = (
+        Index("ix_route_pieces_near", "route_id", "geom_plane", postgresql_using="gist"),
+    )
 
 
 # ---------------------------------------------------------------- devices
