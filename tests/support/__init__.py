@@ -1,0 +1,1 @@
+"""What tests of several kinds share: waiting, the real services, the whole stack."""
