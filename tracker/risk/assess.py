@@ -1,0 +1,290 @@
+"""The assessment: a sum of reasons → probability → expected loss, level, corridor."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from tracker.model import Severity
+from tracker.risk.consequence import GoodsFacts, Level, consequence_kzt, goods_class, level_of
+from tracker.risk.corridor import CorridorName, corridor_for
+from tracker.risk.indicators import EXPERT, Family, Indicator, WeightSet
+
+#: Within a family the strongest counts whole, the next ½, then ¼ …: correlated evidence is not
+#: counted twice, and no family weighs more than twice its strongest indicator. Halving is also
+#: the steepest rule under which one finding more can never lower the sum.
+DISCOUNT: Final = 0.5
+#: Beyond the eighth of a family less than 1 % of the strongest is left: not worth a line.
+FAMILY_MAX: Final = 8
+#: All findings together weigh at most this (odds times 160,000). More families than that repeat
+#: one story, and no estimate of this kind is surer. The reasons are then shrunk in proportion.
+FINDINGS_MAX: Final = 12.0
+
+#: What is known before the journey; it sets the prior and is not bounded with the findings.
+PRIOR_FAMILIES: Final = frozenset({"subject", "goods"})
+
+#: A finding that a person resolved so says nothing about non-delivery.
+DISMISSED: Final = frozenset({"explained", "technical", "false"})
+
+
+class SubjectFacts(Struct, frozen=True, kw_only=True):
+    """The categories of the two who answer for the goods (participants.category)."""
+
+    carrier: Level = "medium"
+    declarant: Level = "medium"
+
+
+class FindingFacts(Struct, frozen=True, kw_only=True):
+    """An anomaly as the assessment needs it.
+
+    ``status`` open, closed or retracted. ``duration_s`` None where it has none.
+    ``finding_of_alert``: what a person resolved its alert with, if so.
+    """
+
+    code: str
+    severity: Severity
+    status: Literal["open", "closed", "retracted"] = "open"
+    evidence: Mapping[str, Any] = {}
+    duration_s: float | None = None
+    finding_of_alert: str | None = None
+    anomaly_id: str | None = None
+
+
+class Reason(Struct, frozen=True, kw_only=True):
+    """One summand of the logit. ``params`` are the facts that its text names."""
+
+    indicator: str
+    family: Family
+    weight: float
+    contribution: float
+    anomaly_id: str | None = None
+    params: dict[str, float] = {}
+
+
+class Assessment(Struct, frozen=True, kw_only=True):
+    """An assessment. ``logit`` = sum of all contributions, the base rate's among them."""
+
+    probability: float
+    logit: float
+    consequence_kzt: int
+    expected_loss_kzt: int
+    level: Level
+    corridor: CorridorName
+    measures: tuple[str, ...]
+    profiles: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+    weights_version: str
+
+
+def assess(
+    *,
+    subject: SubjectFacts,
+    goods: Sequence[GoodsFacts],
+    findings: Sequence[FindingFacts],
+    weights: WeightSet = EXPERT,
+) -> Assessment:
+    """Assess a delivery: how likely is non-delivery, and what is lost then.
+
+    The order of ``findings`` and ``goods`` does not matter. Reasons come with the base rate first
+    and then by their weight, the strongest first.
+    """
+    known = [_plain(weights.indicators[code]) for code in _known_codes(subject, goods)]
+    found = [_of_finding(finding, weights) for finding in findings if counts(finding)]
+    discounted = _discounted([*known, *found])
+    prior = [_base(weights), *(r for r in discounted if r.family in PRIOR_FAMILIES)]
+    raw = [r for r in discounted if r.family not in PRIOR_FAMILIES]
+    evidence = math.fsum(r.contribution for r in raw)
+    logit = math.fsum(r.contribution for r in prior) + min(evidence, FINDINGS_MAX)
+    reasons = _ordered(prior + _shrunk(raw, evidence))
+    probability = 1.0 / (1.0 + math.exp(-logit))
+    consequence = consequence_kzt(goods)
+    level = level_of(probability, consequence)
+    corridor = corridor_for(level, frozenset(r.indicator for r in reasons))
+    return Assessment(
+        probability=probability,
+        logit=logit,
+        consequence_kzt=consequence,
+        expected_loss_kzt=round(probability * consequence),
+        level=level,
+        corridor=corridor.name,
+        measures=corridor.measures,
+        profiles=corridor.profiles,
+        reasons=reasons,
+        weights_version=weights.version,
+    )
+
+
+def counts(finding: FindingFacts) -> bool:
+    """Whether a finding speaks for non-delivery: neither retracted nor dismissed by a person."""
+    return finding.status != "retracted" and finding.finding_of_alert not in DISMISSED
+
+
+# ---------------------------------------------------------------- the summands
+
+
+def _base(weights: WeightSet) -> Reason:
+    base = weights.indicators["base_rate"]
+    return Reason(
+        indicator=base.code,
+        family=base.family,
+        weight=weights.base_logit,
+        contribution=weights.base_logit,
+    )
+
+
+def _known_codes(subject: SubjectFacts, goods: Sequence[GoodsFacts]) -> list[str]:
+    """Indicators of what is known before the journey; the medium category has none."""
+    parties = {"carrier": subject.carrier, "declarant": subject.declarant}
+    codes = [f"{who}_{level}" for who, level in parties.items() if level != "medium"]
+    return codes + sorted(set(_goods_codes(goods)))
+
+
+def _goods_codes(goods: Sequence[GoodsFacts]) -> Iterable[str]:
+    for line in goods:
+        kind = goods_class(line.hs_code)
+        if kind != "plain":
+            yield f"goods_{kind}"
+        if sum(c.isdigit() for c in line.hs_code) < 6:
+            yield "hs_code_incomplete"
+
+
+def _plain(indicator: Indicator) -> Reason:
+    return Reason(
+        indicator=indicator.code,
+        family=indicator.family,
+        weight=indicator.weight,
+        contribution=indicator.weight,
+    )
+
+
+def _of_finding(finding: FindingFacts, weights: WeightSet) -> Reason:
+    indicator = weights.of_finding(finding.code)
+    facts = _facts(finding)
+    return Reason(
+        indicator=indicator.code,
+        family=indicator.family,
+        weight=indicator.weight,
+        contribution=max(0.0, indicator.weight * _scale(indicator, finding, facts)),
+        anomaly_id=finding.anomaly_id,
+        params={name: facts[name] for name in _shown(indicator) if name in facts},
+    )
+
+
+def _scale(indicator: Indicator, finding: FindingFacts, facts: Mapping[str, float]) -> float:
+    """The evidence's factor.
+
+    Severity only lowers: where it is above the usual one, that follows from the same evidence
+    that the ramp already weighs; where it is below, a known dead zone or area jamming says so.
+    """
+    scale = indicator.ramp.factor(facts.get(indicator.ramp.fact)) if indicator.ramp else 1.0
+    if indicator.severity is not None:
+        scale *= 0.5 ** max(0, indicator.severity.order - finding.severity.order)
+    return scale * indicator.closed_factor if finding.status == "closed" else scale
+
+
+def _facts(finding: FindingFacts) -> dict[str, float]:
+    """The finite numbers of the evidence, by name; the duration beside them."""
+    facts = {name: value for name, value in finding.evidence.items() if _is_number(value)}
+    if finding.duration_s is not None:
+        facts["duration_s"] = finding.duration_s
+    return facts
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# ---------------------------------------------------------------- adding up
+
+
+def _discounted(reasons: Iterable[Reason]) -> list[Reason]:
+    """Each family's reasons, strongest first, discounted by their place."""
+    families: dict[str, list[Reason]] = defaultdict(list)
+    for reason in reasons:
+        families[reason.family].append(reason)
+    return [
+        _with(reason, reason.contribution * DISCOUNT**place)
+        for family in families.values()
+        for place, reason in enumerate(sorted(family, key=_strength)[:FAMILY_MAX])
+    ]
+
+
+def _strength(reason: Reason) -> tuple[float, str, str, str]:
+    """Strongest first; ties in an order that does not depend on the input's."""
+    return (
+        -abs(reason.contribution),
+        reason.indicator,
+        reason.anomaly_id or "",
+        repr(sorted(reason.params.items())),
+    )
+
+
+def _shrunk(reasons: list[Reason], total: float) -> list[Reason]:
+    if total <= FINDINGS_MAX:
+        return reasons
+    return [_with(reason, reason.contribution * (FINDINGS_MAX / total)) for reason in reasons]
+
+
+def _ordered(reasons: list[Reason]) -> tuple[Reason, ...]:
+    return tuple(sorted(reasons, key=lambda r: (r.indicator != "base_rate", *_strength(r))))
+
+
+def _with(reason: Reason, contribution: float) -> Reason:
+    return Reason(
+        indicator=reason.indicator,
+        family=reason.family,
+        weight=reason.weight,
+        contribution=contribution,
+        anomaly_id=reason.anomaly_id,
+        params=reason.params,
+    )
+
+
+# ---------------------------------------------------------------- words
+
+#: The facts that a reason's text names, in this order, as (divisor, ru, kk, en).
+_FACTS: Final[dict[str, tuple[float, str, str, str]]] = {
+    "offset_m": (1000, "до {} км в стороне", "{} км-ге дейін шетке", "up to {} km off"),
+    "distance_m": (1000, "{} км друг от друга", "бір-бірінен {} км", "{} km apart"),
+    "battery_pct": (1, "{} %", "{} %", "{} %"),
+    "duration_s": (60, "{} мин", "{} мин", "{} min"),
+    "slack_min": (1, "из них {} мин в запасе", "оның {} мин артық", "{} min of it to spare"),
+}
+_COLUMN: Final = {"ru": 1, "kk": 2, "en": 3}
+#: Families in which it matters how long it lasted; a seal that was cut stays cut.
+_LASTING: Final = frozenset({"route", "stop", "communication", "time"})
+
+
+def _shown(indicator: Indicator) -> list[str]:
+    """The facts that the text of an indicator names."""
+    names = {"slack_min"} | ({"duration_s"} if indicator.family in _LASTING else set())
+    if indicator.ramp:
+        names.add(indicator.ramp.fact)
+    return [name for name in _FACTS if name in names]
+
+
+def render_reason(reason: Reason, locale: str = "en", weights: WeightSet = EXPERT) -> str:
+    """A reason in words: ru, kk or en (any other locale: en)."""
+    locale = locale if locale in _COLUMN else "en"
+    title = str(getattr(_indicator(reason, weights), locale))
+    details = [
+        str(words[_COLUMN[locale]]).format(_short(reason.params[name] / words[0], locale))
+        for name, words in _FACTS.items()
+        if name in reason.params
+    ]
+    return ", ".join([title, *details])
+
+
+def _indicator(reason: Reason, weights: WeightSet) -> Indicator:
+    """The reason's indicator; one that a later weight set dropped is still shown."""
+    return weights.indicators.get(reason.indicator) or weights.indicators["other_finding"]
+
+
+def _short(value: float, locale: str) -> str:
+    """A number as a person writes it: one decimal below ten, none above."""
+    text = f"{value:.0f}" if abs(value) >= 10 or value == round(value) else f"{value:.1f}"
+    return text if locale == "en" else text.replace(".", ",")
