@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from math import cos, hypot, radians, sin, sqrt
 
 from pyproj import Geod
@@ -35,9 +36,7 @@ def _flat_m(d_lon: float, d_lat: float, lat: float) -> float:
     s2 = 1 - _E2 * sin(radians(lat)) ** 2
     prime_vertical_m = _A_M / sqrt(s2)
     meridian_m = prime_vertical_m * (1 - _E2) / s2
-    return hypot(
-        radians(d_lon) * prime_vertical_m * cos(radians(lat)), radians(d_lat) * meridian_m
-    )
+    return hypot(radians(d_lon) * prime_vertical_m * cos(radians(lat)), radians(d_lat) * meridian_m)
 
 
 def heading_deg(a: Point, b: Point) -> float:
@@ -59,7 +58,7 @@ def densify(points: Sequence[Point], longest_m: float) -> Iterator[tuple[Point, 
     line means the geodesic between its points, whatever plane it is later looked at in.
     """
     yield points[0], 0.0
-    for a, b in zip(points, points[1:], strict=False):
+    for a, b in pairwise(points):
         azimuth, _, length_m = _GEOD.inv(a[0], a[1], b[0], b[1])
         steps = max(1, int(-(-length_m // longest_m)))
         for i in range(1, steps):

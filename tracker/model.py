@@ -96,7 +96,7 @@ class WireEvent(Struct, frozen=True, kw_only=True):
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """One record as decoded. ``(device, gen, seq)`` is its identity; the raw bytes are kept aside."""
+    """One record as decoded. ``(device, gen, seq)`` is its identity."""
 
     v: int
     gen: Annotated[int, Meta(ge=0, le=2**32 - 1)]

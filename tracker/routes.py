@@ -17,7 +17,7 @@ from tracker.geodesy import Point, along, densify, heading_deg
 from tracker.model import Place, ProgressCandidate
 
 LEGAL_LIMIT_M = 50_000.0
-"""The EAEU agreement's code 03 is a deviation over 50 km or a value the authority sets: never more."""
+"""EAEU code 03: a deviation over 50 km or a value the authority sets, so never more than that."""
 
 MAX_POINTS = 20_000
 """More points than any road needs; keeps one request's work bounded."""
@@ -63,7 +63,9 @@ class RoutePlan(Struct, frozen=True, kw_only=True):
     pieces: tuple[RoutePiece, ...]
 
 
-def declare_route(points: Sequence[Point], corridor_m: float, legs: Sequence[Leg] = ()) -> RoutePlan:
+def declare_route(
+    points: Sequence[Point], corridor_m: float, legs: Sequence[Leg] = ()
+) -> RoutePlan:
     """Check a declared line and cut it into pieces.
 
     Args:
@@ -249,5 +251,3 @@ def choose_place(
 
 def _cost_m(ahead_m: float) -> float:
     return ahead_m if ahead_m >= 0 else _BACKWARD_START_M - _BACKWARD_COST * ahead_m
-
-

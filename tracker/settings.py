@@ -45,7 +45,9 @@ class Settings(BaseSettings):
     quarantine_per_device: int = Field(
         10000, ge=1, description="Records kept in quarantine for one device; more are counted."
     )
-    ack_records: int = Field(32, ge=1, le=1000, description="Records after which a device is acked.")
+    ack_records: int = Field(
+        32, ge=1, le=1000, description="Records after which a device is acked."
+    )
     ack_s: float = Field(120.0, gt=0, description="Longest wait for a device's ack, s.")
 
     evaluate_batch: int = Field(200, ge=1, le=10000, description="Deliveries judged in one batch.")

@@ -144,7 +144,7 @@ class Participant(Base):
 
 
 class Route(Base):
-    """A declared route: a line with a corridor. ``code`` is empty for one declared in a delivery."""
+    """A declared route: a line with a corridor. No ``code``: declared within a delivery."""
 
     __tablename__ = "routes"
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -506,9 +506,7 @@ class Alert(Base):
             postgresql_where=text("status IN ('open','acknowledged')"),
         ),
         Index("ix_alerts_raised", "raised_at", "id"),
-        CheckConstraint(
-            "status IN ('open','acknowledged','resolved','retracted')", name="status"
-        ),
+        CheckConstraint("status IN ('open','acknowledged','resolved','retracted')", name="status"),
     )
 
 
@@ -553,7 +551,9 @@ class Outbox(Base):
     kind: Mapped[str]
     delivery_id: Mapped[UUID | None]
     payload: Mapped[dict[str, Any]]
-    __table_args__ = (CheckConstraint("kind IN ('anomaly','alert','risk','delivery')", name="kind"),)
+    __table_args__ = (
+        CheckConstraint("kind IN ('anomaly','alert','risk','delivery')", name="kind"),
+    )
 
 
 class IdempotencyKey(Base):
