@@ -8,6 +8,7 @@ Otherwise, or with SETUP_PRIVATE set, they are unpacked under var/debs.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tracker.embedded.parts import OLDEST_POSTGRES, PRIVATE_ROOT, find_mosquitto
 from tracker.errors import SetupError
 
 ROOT = Path(__file__).resolve().parents[1]
+DISTRIBUTION_MAJORS = {"bookworm": 15, "trixie": 17, "noble": 16}
 KNOWN_MAJORS = range(18, OLDEST_POSTGRES - 1, -1)
 
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/tracker-setup.conf")
@@ -107,7 +109,15 @@ def _postgis_packages() -> list[str]:
         name = f"postgresql-{major}-postgis-3"
         if _on_offer(name):
             return [f"postgresql-{major}", name, f"{name}-scripts"]
-    return ["postgresql-15", "postgresql-15-postgis-3", "postgresql-15-postgis-3-scripts"]
+    # No package lists here yet: what the distribution is known to carry.
+    name = f"postgresql-{DISTRIBUTION_MAJORS.get(_codename(), 15)}"
+    return [name, f"{name}-postgis-3", f"{name}-postgis-3-scripts"]
+
+
+def _codename() -> str:
+    with suppress(OSError):
+        return platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    return ""
 
 
 def _on_offer(package: str) -> bool:
