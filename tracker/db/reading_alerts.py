@@ -1,0 +1,210 @@
+"""Reading alerts as the API shows them, ranked by what is at stake, and storing what people do."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, LiteralString
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+
+from tracker.alerts import AlertView, Handling
+from tracker.db.reading import Page, Row, Scope, page_of, rfc3339
+from tracker.db.reading_findings import FindingFilter
+from tracker.errors import NotFound
+from tracker.model import Severity
+
+# alerts_ranked: rank among the unresolved by the delivery's expected loss, then severity, then
+# age. The keys are all ascending, so that a page can go on after any row; the finished ones
+# follow, the newest first. A carrier gets neither rank nor an order that tells the loss.
+_RANKED: LiteralString = """
+WITH keyed AS (
+    SELECT a.*, d.carrier_id, d.departure_post, d.destination_post,
+           (a.status NOT IN ('open', 'acknowledged'))::int AS k_done,
+           CASE WHEN a.status IN ('open', 'acknowledged') AND %(scope_carrier)s::uuid IS NULL
+                THEN -coalesce(s.expected_loss_kzt, -1) ELSE 0 END AS k_loss,
+           CASE WHEN a.status IN ('open', 'acknowledged')
+                THEN -array_position(ARRAY['info','low','medium','high','critical'], a.severity)
+                ELSE 0 END AS k_severity,
+           CASE WHEN a.status IN ('open', 'acknowledged') THEN 1 ELSE -1 END
+               * extract(epoch FROM a.raised_at) AS k_age
+    FROM alerts a
+    JOIN deliveries d ON d.id = a.delivery_id
+    LEFT JOIN delivery_state s ON s.delivery_id = a.delivery_id
+), ranked AS (
+    SELECT k.*, CASE WHEN k.k_done = 0 AND %(scope_carrier)s::uuid IS NULL
+                     THEN row_number() OVER (ORDER BY k_done, k_loss, k_severity, k_age, id)
+                END AS rank
+    FROM keyed k
+)
+"""
+
+_LIST: LiteralString = (
+    _RANKED
+    + """
+SELECT r.* FROM ranked r
+WHERE (%(scope_carrier)s::uuid IS NULL OR r.carrier_id = %(scope_carrier)s)
+  AND (%(delivery_id)s::uuid IS NULL OR r.delivery_id = %(delivery_id)s)
+  AND (%(code)s::text[] IS NULL OR r.code = ANY(%(code)s))
+  AND (%(status)s::text[] IS NULL OR r.status = ANY(%(status)s))
+  AND (%(severity)s::text[] IS NULL OR r.severity = ANY(%(severity)s))
+  AND (%(post)s::text IS NULL OR %(post)s IN (r.departure_post, r.destination_post))
+  AND (%(since)s::timestamptz IS NULL OR r.raised_at >= %(since)s)
+  AND (%(k_done)s::int IS NULL OR (r.k_done, r.k_loss, r.k_severity, r.k_age, r.id)
+       > (%(k_done)s, %(k_loss)s::bigint, %(k_severity)s::int, %(k_age)s::numeric, %(k_id)s::uuid))
+ORDER BY r.k_done, r.k_loss, r.k_severity, r.k_age, r.id
+LIMIT %(limit)s + 1
+"""
+)
+
+_BY_IDS: LiteralString = (
+    _RANKED
+    + """
+SELECT r.* FROM ranked r
+WHERE r.id = ANY(%(ids)s)
+  AND (%(scope_carrier)s::uuid IS NULL OR r.carrier_id = %(scope_carrier)s)
+"""
+)
+
+_KEY = ("k_done", "k_loss", "k_severity", "k_age", "id")
+
+
+def list_alerts(
+    conn: psycopg.Connection[Any], scope: Scope, wanted: FindingFilter, page: Page
+) -> tuple[list[Row], str | None]:
+    """Alerts in scope, the one with most at stake first, and the next cursor."""
+    after = page.after or (None,) * 5
+    keys = dict(zip(("k_done", "k_loss", "k_severity", "k_age", "k_id"), after, strict=True))
+    params = {"limit": page.limit} | keys | scope.params() | wanted.params()
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(_LIST, params).fetchall()
+    kept, following = page_of(rows, page.limit, lambda row: [row[name] for name in _KEY])
+    return _complete(conn, kept, scope), following
+
+
+def alerts_by_id(conn: psycopg.Connection[Any], scope: Scope, ids: Sequence[UUID]) -> list[Row]:
+    """The alerts among ``ids`` that are in scope, each as the API shows it."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(_BY_IDS, {"ids": list(ids)} | scope.params()).fetchall()
+    return _complete(conn, rows, scope)
+
+
+def get_alert(conn: psycopg.Connection[Any], scope: Scope, alert_id: UUID) -> Row:
+    """One alert.
+
+    Raises:
+        NotFound: there is none, or none that the caller may know of.
+    """
+    found = alerts_by_id(conn, scope, [alert_id])
+    if not found:
+        raise NotFound(f"no alert {alert_id}")
+    return found[0]
+
+
+def alert_ranks(conn: psycopg.Connection[Any]) -> dict[str, int]:
+    """Ranks of all unresolved alerts by id."""
+    query = _RANKED + "SELECT r.id, r.rank FROM ranked r WHERE r.k_done = 0"
+    rows = conn.execute(query, Scope().params()).fetchall()
+    return {str(row[0]): row[1] for row in rows}
+
+
+# ---------------------------------------------------------------- the parts of an alert
+
+
+def _complete(conn: psycopg.Connection[Any], rows: Sequence[Row], scope: Scope) -> list[Row]:
+    ids = [row["id"] for row in rows]
+    anomalies, history = _anomaly_ids(conn, ids), _history(conn, ids, scope)
+    return [_alert_json(row, anomalies[row["id"]], history[row["id"]]) for row in rows]
+
+
+def _anomaly_ids(conn: psycopg.Connection[Any], ids: Sequence[UUID]) -> dict[UUID, list[str]]:
+    found: dict[UUID, list[str]] = defaultdict(list)
+    query = """
+        SELECT n.alert_id, n.id FROM alerts a
+        JOIN anomalies n ON n.delivery_id = a.delivery_id AND n.alert_id = a.id
+        WHERE a.id = ANY(%s) ORDER BY n.start_at, n.id"""
+    for alert_id, anomaly_id in conn.execute(query, (list(ids),)):
+        found[alert_id].append(str(anomaly_id))
+    return found
+
+
+def _history(
+    conn: psycopg.Connection[Any], ids: Sequence[UUID], scope: Scope
+) -> dict[UUID, list[Row]]:
+    """The lines of each alert. Officers' comments are for officers: a carrier does not get them."""
+    found: dict[UUID, list[Row]] = defaultdict(list)
+    query = """
+        SELECT alert_id, at, who, what, text FROM alert_history
+        WHERE alert_id = ANY(%s) ORDER BY alert_id, id"""
+    for alert_id, at, who, what, text in conn.execute(query, (list(ids),)):
+        if scope.carrier is None or what != "commented":
+            found[alert_id].append({"at": rfc3339(at), "who": who, "what": what, "text": text})
+    return found
+
+
+def _alert_json(row: Row, anomaly_ids: list[str], history: list[Row]) -> Row:
+    return {
+        "id": str(row["id"]),
+        "delivery_id": str(row["delivery_id"]),
+        "code": row["code"],
+        "status": row["status"],
+        "severity": row["severity"],
+        "rank": row["rank"],
+        "raised_at": rfc3339(row["raised_at"]),
+        "due_at": rfc3339(row["due_at"]),
+        "count": row["count"],
+        "assignee": row["assignee"],
+        "anomaly_ids": anomaly_ids,
+        "finding": row["finding"],
+        "history": history,
+    }
+
+
+# ---------------------------------------------------------------- what people do
+
+
+def lock_alert(
+    conn: psycopg.Connection[Any], scope: Scope, alert_id: UUID
+) -> tuple[UUID, AlertView]:
+    """The delivery and the state of an alert, locked until the transaction ends.
+
+    Raises:
+        NotFound: there is none, or none that the caller may know of.
+    """
+    query = """
+        SELECT a.delivery_id, a.status, a.severity, a.due_at, a.assignee, d.carrier_id
+        FROM alerts a JOIN deliveries d ON d.id = a.delivery_id
+        WHERE a.id = %s FOR UPDATE OF a"""
+    row = conn.execute(query, (alert_id,)).fetchone()
+    if row is None or not scope.sees(row[5]):
+        raise NotFound(f"no alert {alert_id}")
+    standing = conn.execute(
+        "SELECT id, severity FROM anomalies"
+        " WHERE delivery_id = %s AND alert_id = %s AND status <> 'retracted'",
+        (row[0], alert_id),
+    )
+    view = AlertView(
+        status=row[1],
+        severity=Severity(row[2]),
+        due_at=row[3],
+        standing={str(i): Severity(severity) for i, severity in standing},
+        assignee=row[4],
+    )
+    return row[0], view
+
+
+def store_handling(conn: psycopg.Connection[Any], alert_id: UUID, handling: Handling) -> None:
+    """Store what a person's act made of an alert that is locked, with its history."""
+    resolved_at = handling.history[-1].at if handling.finding else None
+    conn.execute(
+        "UPDATE alerts SET status = %s, assignee = %s, finding = coalesce(%s, finding),"
+        " resolved_at = coalesce(%s, resolved_at) WHERE id = %s",
+        (handling.status, handling.assignee, handling.finding, resolved_at, alert_id),
+    )
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO alert_history (alert_id, at, who, what, text) VALUES (%s,%s,%s,%s,%s)",
+            [(alert_id, line.at, line.who, line.what, line.text) for line in handling.history],
+        )
