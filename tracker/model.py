@@ -8,7 +8,7 @@ wire has them; at the edges (API, database, reports) they are aware datetimes. S
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from enum import IntEnum, StrEnum
+from enum import IntFlag, StrEnum
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -113,7 +113,7 @@ class Record(Struct, frozen=True, kw_only=True):
     evt: WireEvent | None = None
 
 
-class TimeFlag(IntEnum):
+class TimeFlag(IntFlag):
     """Bits that say how a record's time t* was found."""
 
     FROM_FIX = 1

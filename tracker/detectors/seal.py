@@ -1,0 +1,124 @@
+"""Seal: its rope and its body, by the seal's own word. Only a customs officer makes it whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tracker.detectors.base import Detector, Findings, Rule, Scene, found_by, point
+from tracker.model import ActKind, Basis, Finding, FoundBy, Observation, Severity, Step
+
+SEAL_CUT = Rule(
+    code="seal_cut",
+    eaeu_code="01",
+    severity=Severity.CRITICAL,
+    basis=Basis.DATA,
+    text="The seal's rope has been cut.",
+)
+
+SEAL_BODY_OPEN = Rule(
+    code="seal_body_open",
+    eaeu_code="02",
+    severity=Severity.CRITICAL,
+    basis=Basis.DATA,
+    text="The seal's body has been opened.",
+)
+
+
+class BrokenState(Struct, frozen=True, kw_only=True):
+    """Since when the seal says that it is broken, and the newest valid fix."""
+
+    start_ms: int | None = None
+    found_by: FoundBy | None = None
+    by_event: bool = False
+    records: int = 0
+    lon: float | None = None
+    lat: float | None = None
+    at_lon: float | None = None
+    at_lat: float | None = None
+
+
+Says = Callable[[Observation], bool]
+
+
+def rope_is_cut(observation: Observation) -> bool:
+    """By event or by state."""
+    return observation.event == "rope_cut" or observation.rope == "cut"
+
+
+def case_is_open(observation: Observation) -> bool:
+    """By event or by state."""
+    return observation.event == "case_open" or observation.case == "open"
+
+
+def _broken(rule: Rule, event: str, says: Says) -> Detector[BrokenState]:
+    def step(state: BrokenState, step: Step, scene: Scene) -> tuple[BrokenState, Findings]:
+        seen = step.observation
+        state, closed = _reseal(rule, state, scene, until_ms=seen.t_ms)
+        if step.valid and seen.fix is not None:
+            state = replace(state, lon=seen.fix.lon, lat=seen.fix.lat)
+        if says(seen):
+            state = _break(state, seen, by_event=seen.event == event)
+        return state, closed
+
+    def finish(state: BrokenState, scene: Scene) -> Findings:
+        state, closed = _reseal(rule, state, scene, until_ms=scene.now_ms)
+        return closed if state.start_ms is None else (_finding(rule, state, scene),)
+
+    return Detector(rule=rule, state_type=BrokenState, step=step, finish=finish)
+
+
+def _break(state: BrokenState, seen: Observation, *, by_event: bool) -> BrokenState:
+    if state.start_ms is not None:
+        return replace(state, records=state.records + 1, by_event=state.by_event or by_event)
+    return replace(
+        state,
+        start_ms=seen.t_ms,
+        found_by=found_by(seen),
+        by_event=by_event,
+        records=1,
+        at_lon=state.lon,
+        at_lat=state.lat,
+    )
+
+
+def _reseal(
+    rule: Rule, state: BrokenState, scene: Scene, *, until_ms: int
+) -> tuple[BrokenState, Findings]:
+    """Close the episode by the first resealing after it began and before ``until_ms``."""
+    start_ms = state.start_ms
+    if start_ms is None:
+        return state, ()
+    for act in scene.acts:
+        if act.kind is ActKind.RESEAL and start_ms < act.t_ms <= until_ms:
+            over = _finding(rule, state, scene, end_ms=act.t_ms)
+            return BrokenState(lon=state.lon, lat=state.lat), (over,)
+    return state, ()
+
+
+def _finding(rule: Rule, state: BrokenState, scene: Scene, *, end_ms: int | None = None) -> Finding:
+    assert state.start_ms is not None
+    place = None
+    if state.at_lon is not None and state.at_lat is not None:
+        place = point(state.at_lon, state.at_lat)
+    return Finding(
+        code=rule.code,
+        device=scene.device.id,
+        severity=rule.severity,
+        basis=rule.basis,
+        start_ms=state.start_ms,
+        end_ms=end_ms,
+        geometry=place,
+        evidence={
+            "by": "event" if state.by_event else "state",
+            "records": state.records,
+            "last_position": place["coordinates"] if place else None,
+        },
+        found_by=state.found_by,
+    )
+
+
+seal_cut = _broken(SEAL_CUT, "rope_cut", rope_is_cut)
+seal_body_open = _broken(SEAL_BODY_OPEN, "case_open", case_is_open)
