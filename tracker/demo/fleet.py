@@ -26,6 +26,7 @@ from tracker.demo.scenario import (
     Slot,
     stamp,
 )
+from tracker.embedded import children
 from tracker.errors import SetupError
 
 _PATIENCE_S: Final = 10.0
@@ -87,19 +88,17 @@ def _plot(slot: Slot) -> dict[str, Any]:
 
 
 class Fleet:
-    """The simulator as a child process; a context that ends it."""
+    """The simulator as a child process that does not outlive us; a context that ends it."""
 
     def __init__(self, plan: Mapping[str, Any], *, host: str, port: int, directory: Path) -> None:
         self._errors = directory / "fleet.log"
         plan_file = directory / "fleet.json"
         plan_file.write_text(json.dumps(plan), encoding="utf-8")
-        command = [sys.executable, "-m", "firmware_sim", "fleet", str(plan_file)]
         # Flat out through the past; the present then holds it to real time.
-        command.append("--flat-out")
+        command = [sys.executable, "-m", "firmware_sim", "fleet", str(plan_file), "--flat-out"]
         with self._errors.open("wb") as errors:
-            self._child = subprocess.Popen(
+            self._child = children.start(
                 [*command, "--host", host, "--port", str(port)],
-                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
             )
@@ -116,7 +115,7 @@ class Fleet:
         return self._child.pid
 
     def check(self) -> bool:
-        """Whether it is still driving; false once every trip is over.
+        """Whether it is still driving.
 
         Raises:
             SetupError: it failed; the text is its last line.
@@ -130,11 +129,4 @@ class Fleet:
 
     def end(self) -> None:
         """Ask it to end, and make it end."""
-        if self._child.poll() is not None:
-            return
-        self._child.terminate()
-        try:
-            self._child.wait(_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
+        children.end(self._child, timeout_s=_PATIENCE_S)
