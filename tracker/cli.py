@@ -2,11 +2,188 @@
 
 from __future__ import annotations
 
-import typer
+import importlib
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tracker.embedded.stack import Interrupted, RunningStack, StackOptions, running_stack
+from tracker.errors import TrackerError
+from tracker.logs import configure_logging
+from tracker.settings import PREFIX, Settings, load_settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+user_app = typer.Typer(no_args_is_help=True, help="Users of the API and the console.")
+app.add_typer(user_app, name="user")
+
+DataOption = Annotated[Path, typer.Option("--data", help="Directory of all data; kept.")]
+PortOption = Annotated[int | None, typer.Option(min=1, max=65535, help="Default: a free one.")]
+
+PROCESSES = {
+    "ingest": ("tracker.ingest_mqtt", "Take records from the broker and store them."),
+    "evaluate": ("tracker.evaluate", "Judge what was stored: anomalies, alerts, risk."),
+    "watch": ("tracker.watch", "Watch the clocks: silence, deadlines, partitions."),
+    "api": ("tracker.api.app", "Serve the API and the console."),
+}
+
+DEMO_HTTP_PORT = 8000
+"""Tried first, so that the address of the demo is easy to remember."""
 
 
 @app.callback()
 def main() -> None:
-    """Transit and delivery control: start the stack or one of its processes."""
+    """Transit and delivery control: start the whole stack or one of its processes."""
+
+
+@app.command()
+def up(
+    data: DataOption,
+    as_json: Annotated[bool, typer.Option("--json", help="When ready: one line of JSON.")] = False,
+    http_port: PortOption = None,
+    mqtt_port: PortOption = None,
+) -> None:
+    """Start the database, the broker and every process; Ctrl-C ends them all."""
+    options = StackOptions(data=data, http_port=http_port, mqtt_port=mqtt_port)
+    with told_errors(), stop_on_signal() as stop, running_stack(options, stop) as stack:
+        _announce(stack.info, as_json=as_json)
+        stack.supervise(stop)
+
+
+@app.command()
+def demo(
+    data: DataOption = Path("var/demo"),
+    http_port: PortOption = None,
+    mqtt_port: PortOption = None,
+) -> None:
+    """Start the stack with reference data and a simulated fleet; Ctrl-C ends everything."""
+    options = StackOptions(
+        data=data, http_port=http_port, mqtt_port=mqtt_port, usual_http_port=DEMO_HTTP_PORT
+    )
+    with told_errors(), stop_on_signal() as stop:
+        configure_logging("warning")
+        console = Console(stderr=True)
+        with ExitStack() as everything:
+            with console.status("PostgreSQL, Mosquitto, API …"):
+                stack = everything.enter_context(running_stack(options, stop))
+            _play(stack, console, stop)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    from tracker.db.migrate import upgrade
+
+    with told_errors():
+        settings = load_settings()
+        configure_logging(settings.log_level)
+        upgrade(settings.database_url)
+
+
+@app.command()
+def settings() -> None:
+    """List every setting: its name, default and meaning."""
+    table = Table("name", "default", "meaning")
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else str(field.default)
+        table.add_row(PREFIX + name.upper(), default, field.description or "")
+    # A pipe gets whole lines, a terminal its own width.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+@user_app.command("add")
+def user_add(
+    username: str,
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, envvar="PASSWORD")],
+) -> None:
+    """Add an administrator, or give one a new password; other users are made through the API."""
+    from tracker.db.users import ensure_admin
+
+    with told_errors():
+        ensure_admin(load_settings().database_url, username, password)
+
+
+@contextmanager
+def told_errors() -> Iterator[None]:
+    """Turn an expected error into one clear line on stderr and exit code 1."""
+    try:
+        yield
+    except Interrupted:
+        return
+    except TrackerError as exc:
+        typer.echo(f"tracker: {exc.detail}", err=True)
+        raise typer.Exit(1) from exc
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, instead of cutting the work short."""
+    configure_logging("info")
+    stop = threading.Event()
+    handlers = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _announce(info: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(info))
+    else:
+        typer.echo(f"{info['http']}  ({info['admin']['username']} / {info['admin']['password']})")
+        typer.echo(f"mqtt://{info['mqtt']['host']}:{info['mqtt']['port']}  {info['database']}")
+        typer.echo("Ctrl-C: стоп · тоқтату · stop")
+    sys.stdout.flush()
+
+
+def _play(stack: RunningStack, console: Console, stop: threading.Event) -> None:
+    """Run the demonstration beside the supervisor; its failure ends the stack."""
+    from tracker.demo import run_demo
+
+    failures: list[TrackerError] = []
+
+    def play() -> None:
+        try:
+            run_demo(stack.info, console=console, stop=stop)
+        except TrackerError as exc:
+            failures.append(exc)
+        finally:
+            stop.set()
+
+    player = threading.Thread(target=play, name="demo")
+    player.start()
+    stack.supervise(stop)
+    player.join()
+    if failures:
+        raise failures[0]
+
+
+def _add_process(name: str, module: str, text: str) -> None:
+    def command() -> None:
+        with told_errors():
+            loaded = load_settings()
+            with stop_on_signal() as stop:
+                configure_logging(loaded.log_level)
+                importlib.import_module(module).run(loaded, stop)
+
+    app.command(name, help=text)(command)
+
+
+for _name, (_module, _text) in PROCESSES.items():
+    _add_process(_name, _module, _text)
+
+if __name__ == "__main__":
+    app()

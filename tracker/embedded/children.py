@@ -74,8 +74,12 @@ def start(
     env: Mapping[str, str] | None = None,
     stdout: IO[bytes] | int | None = None,
     stderr: IO[bytes] | int | None = None,
+    held: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a child in its own session, which gets ``death_signal`` when this thread ends."""
+    """Start a child in its own session, which gets ``death_signal`` when this thread ends.
+
+    The child keeps the file descriptors ``held`` open, and with them their locks.
+    """
     command = [_setpriv(), f"--pdeathsig={death_signal.name.removeprefix('SIG')}"]
     command += (account or Account()).options()
     return subprocess.Popen(
@@ -86,6 +90,7 @@ def start(
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,
+        pass_fds=held,
     )
 
 

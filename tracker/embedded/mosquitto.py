@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tracker.embedded import children
@@ -55,11 +56,20 @@ def _access() -> list[str]:
 class PrivateMosquitto:
     """One broker under ``home``."""
 
-    def __init__(self, *, tools: MosquittoTools, home: Path, log: Path, account: Account) -> None:
+    def __init__(
+        self,
+        *,
+        tools: MosquittoTools,
+        home: Path,
+        log: Path,
+        account: Account,
+        held: Sequence[int] = (),
+    ) -> None:
         self._tools = tools
         self._home = home
         self._log = log
         self._account = account
+        self._held = held
         self._process: subprocess.Popen[bytes] | None = None
         self.host = LOOPBACK
         self.port = 0
@@ -88,6 +98,7 @@ class PrivateMosquitto:
                 env=self._tools.env,
                 stdout=log,
                 stderr=log,
+                held=self._held,
             )
         self._wait_ready()
 

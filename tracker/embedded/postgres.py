@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -37,6 +38,7 @@ class PrivatePostgres:
         account: Account,
         password: str,
         extra: dict[str, str] | None = None,
+        held: Sequence[int] = (),
     ) -> None:
         self._tools = tools
         self._home = home
@@ -44,6 +46,7 @@ class PrivatePostgres:
         self._account = account
         self._password = password
         self._extra = extra or {}
+        self._held = held
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -88,6 +91,7 @@ class PrivatePostgres:
                 env=self._tools.env,
                 stdout=log,
                 stderr=log,
+                held=self._held,
             )
         self._wait_ready(begin)
         self._create_database()
