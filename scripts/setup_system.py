@@ -28,6 +28,7 @@ KNOWN_MAJORS = range(18, OLDEST_POSTGRES - 1, -1)
 
 NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/tracker-setup.conf")
 NO_SERVICES = Path("/usr/sbin/policy-rc.d")
+WANTED_SERVICES = Path("/etc/systemd/system/multi-user.target.wants")
 FORBID_SERVICES = "#!/bin/sh\nexit 101\n"
 
 
@@ -147,8 +148,16 @@ def _left_as_found(become_root: list[str]) -> Iterator[None]:
         for path in made:
             _run([*become_root, "rm", "-f", str(path)])
         for name in {"postgresql", "mosquitto"} - had_services:
-            if _is_service(name) and shutil.which("systemctl"):
-                _run([*become_root, "systemctl", "disable", "-q", name], fatal=False)
+            if _is_service(name):
+                _disable(become_root, name)
+
+
+def _disable(become_root: list[str], name: str) -> None:
+    """Keep a service that came with our packages from starting with the machine."""
+    if shutil.which("systemctl"):
+        _run([*become_root, "systemctl", "disable", "-q", name], fatal=False)
+    else:
+        _run([*become_root, "rm", "-f", str(WANTED_SERVICES / f"{name}.service")])
 
 
 def _is_service(name: str) -> bool:
