@@ -1,0 +1,95 @@
+"""A device's record store: what has been made and not yet been acknowledged by the server.
+
+The broker's PUBACK proves nothing (contract, promise 1), so only a server ack frees a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A stored record. `rest`: its JSON without the envelope; events travel before the rest."""
+
+    seq: int
+    rest: bytes
+    event: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack:
+    """A server ack: every seq ≤ `upto`, and every seq ≤ `high` outside `missing`, is stored."""
+
+    gen: int
+    upto: int
+    high: int
+    missing: tuple[tuple[int, int], ...] = ()
+
+    def covers(self, seq: int) -> bool:
+        """Whether the server says that it has this record durably."""
+        if seq <= self.upto:
+            return True
+        return seq <= self.high and not any(a <= seq <= b for a, b in self.missing)
+
+
+def parse_ack(fields: Mapping[str, Any]) -> Ack | None:
+    """An ack from a command's JSON; None if malformed, for a doubtful ack must free nothing."""
+    gen, upto = fields.get("gen"), fields.get("upto")
+    high, missing = fields.get("high", upto), fields.get("missing", [])
+    if not (_count(gen) and _count(upto) and _count(high) and isinstance(missing, list)):
+        return None
+    ranges: list[tuple[int, int]] = []
+    for pair in missing:
+        if not (isinstance(pair, list) and len(pair) == 2 and all(map(_count, pair))):
+            return None
+        ranges.append((pair[0], pair[1]))
+    return Ack(gen=gen, upto=upto, high=high, missing=tuple(ranges))  # type: ignore[arg-type]
+
+
+def _count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+class Store:
+    """Records in order of seq. One seq counter over all channels, starting at 1."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Kept] = {}
+        self._next_seq = 1
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __iter__(self) -> Iterator[Kept]:
+        """Oldest first."""
+        return iter(self._kept.values())
+
+    def __contains__(self, seq: object) -> bool:
+        return seq in self._kept
+
+    @property
+    def made(self) -> int:
+        """Records ever made in this life (gen) of the store."""
+        return self._next_seq - 1
+
+    @property
+    def lo(self) -> int:
+        """Lowest seq still held; with nothing held, the next one to come."""
+        return next(iter(self._kept), self._next_seq)
+
+    def add(self, rest: bytes, *, event: bool) -> Kept:
+        """Keep a new record under the next seq."""
+        kept = Kept(seq=self._next_seq, rest=rest, event=event)
+        self._kept[kept.seq] = kept
+        self._next_seq += 1
+        return kept
+
+    def free(self, ack: Ack, *, but: Container[int] = ()) -> list[int]:
+        """Delete what the ack covers and is not in `but`; returns the seqs deleted."""
+        covered = [seq for seq in self._kept if ack.covers(seq) and seq not in but]
+        for seq in covered:
+            del self._kept[seq]
+        return covered

@@ -1,0 +1,141 @@
+"""When a device makes a record: by time, distance, angle, motion, ignition and event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from firmware_sim.wire import Kind
+from firmware_sim.world import Condition, Truth, World
+
+Why = Literal["time", "dist", "angle", "ign", "mot", "evt", "boot", "poll"]
+
+# A lorry at a light stands shorter than this; reporting it would only cost traffic.
+_STANDING_MS = 20_000
+# Course is noise below a walking pace, and one bend should not give five records.
+_ANGLE_MIN_KMH = 5.0
+_ANGLE_PAUSE_MS = 3_000
+_BAT_LOW_PCT = 15
+_BAT_CRIT_PCT = 5
+# A 24 V lorry network: under 7 V the cable is cut, over 10 V it is back.
+_EXT_CUT_MV = 7_000
+_EXT_OK_MV = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Periods:
+    """Reporting limits: seconds when moving and parked; metres and degrees if used at all."""
+
+    moving_s: float
+    parked_s: float
+    distance_m: float | None = None
+    angle_deg: float | None = None
+
+
+DEFAULT_PERIODS: Mapping[Kind, Periods] = {
+    "seal": Periods(moving_s=300, parked_s=1800),
+    "gps": Periods(moving_s=60, parked_s=600, distance_m=500, angle_deg=15),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """A reason to make a record now; `code` is the event's, if it is one."""
+
+    why: Why
+    code: str | None = None
+    extra: tuple[tuple[str, Any], ...] = ()
+
+
+class Triggers:
+    """Compares the world with what was last reported. Mutable, owned by one device."""
+
+    def __init__(self, periods: Periods, *, phase_s: float = 0.0) -> None:
+        """`phase_s`: how long before the first step the last record is taken to have been."""
+        self.periods = periods
+        self.mov = False
+        self._phase_ms = phase_s * 1000
+        self._body = Condition()
+        self._ext_ok = True
+        self._ignition: bool | None = None
+        self._moved_ms = 0
+        self._record_ms: float | None = None
+        self._odo_m = 0.0
+        self._heading_deg = 0.0
+
+    def due(self, now_ms: int, world: World) -> list[Trigger]:
+        """What is to be recorded now, the most telling first."""
+        truth = world.truth
+        if self._record_ms is None:
+            return self._boot(now_ms, world)
+        found = [*self._events(world), *self._motion(now_ms, truth)]
+        if not found and (why := self._routine(now_ms, truth)):
+            found.append(Trigger(why=why))
+        return found
+
+    def recorded(self, now_ms: int, truth: Truth) -> None:
+        """A record was made: it restarts time, distance and angle."""
+        first = self._record_ms is None
+        self._record_ms = now_ms - (self._phase_ms if first else 0)
+        self._odo_m, self._heading_deg = truth.odo_m, truth.heading_deg
+
+    def _boot(self, now_ms: int, world: World) -> list[Trigger]:
+        truth = world.truth
+        self.mov, self._ignition, self._moved_ms = truth.moving, truth.ignition, now_ms
+        return [Trigger(why="boot"), *self._events(world)]
+
+    def _events(self, world: World) -> Iterator[Trigger]:
+        before, body = self._body, world.condition
+        if body.rope == "cut" and before.rope != "cut":
+            yield Trigger(why="evt", code="rope_cut")
+        if body.case == "open" and before.case != "open":
+            yield Trigger(why="evt", code="case_open")
+        yield from _battery(int(before.bat_pct), int(body.bat_pct))
+        self._body = body
+        yield from self._power(world.truth.ext_mv)
+
+    def _power(self, ext_mv: int | None) -> Iterator[Trigger]:
+        if ext_mv is None:
+            return
+        if self._ext_ok and ext_mv < _EXT_CUT_MV:
+            self._ext_ok = False
+            yield Trigger(why="evt", code="ext_cut")
+        elif not self._ext_ok and ext_mv >= _EXT_OK_MV:
+            self._ext_ok = True
+            yield Trigger(why="evt", code="ext_ok")
+
+    def _motion(self, now_ms: int, truth: Truth) -> Iterator[Trigger]:
+        if truth.moving:
+            self._moved_ms = now_ms
+        mov = truth.moving or (self.mov and now_ms - self._moved_ms < _STANDING_MS)
+        if mov != self.mov:
+            self.mov = mov
+            yield Trigger(why="mot")
+        if truth.ignition != self._ignition:
+            self._ignition = truth.ignition
+            yield Trigger(why="ign")
+
+    def _routine(self, now_ms: int, truth: Truth) -> Why | None:
+        since_ms = now_ms - (self._record_ms or 0)
+        period_s = self.periods.moving_s if self.mov else self.periods.parked_s
+        if since_ms >= period_s * 1000:
+            return "time"
+        if not truth.moving:
+            return None
+        limit_m, limit_deg = self.periods.distance_m, self.periods.angle_deg
+        if limit_m is not None and truth.odo_m - self._odo_m >= limit_m:
+            return "dist"
+        calm = since_ms < _ANGLE_PAUSE_MS or truth.speed_kmh < _ANGLE_MIN_KMH
+        if limit_deg is not None and not calm and self._turned(truth) >= limit_deg:
+            return "angle"
+        return None
+
+    def _turned(self, truth: Truth) -> float:
+        return abs((truth.heading_deg - self._heading_deg + 180.0) % 360.0 - 180.0)
+
+
+def _battery(before_pct: int, pct: int) -> Iterator[Trigger]:
+    for limit_pct, code in ((_BAT_LOW_PCT, "bat_low"), (_BAT_CRIT_PCT, "bat_crit")):
+        if pct < limit_pct <= before_pct:
+            yield Trigger(why="evt", code=code)
