@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from tracker.alerts import AlertView, Handling
 from tracker.db.reading import Page, Row, Scope, page_of, rfc3339
 from tracker.db.reading_findings import FindingFilter
-from tracker.errors import NotFound
+from tracker.errors import Invalid, NotFound
 from tracker.model import Severity
 
 # alerts_ranked: rank among the unresolved by the delivery's expected loss, then severity, then
@@ -68,6 +68,11 @@ WHERE r.id = ANY(%(ids)s)
 """
 )
 
+RANKS_OF: LiteralString = (
+    _RANKED + "SELECT r.id, r.rank FROM ranked r WHERE r.id = ANY(%(ids)s::uuid[])"
+)
+"""Present ranks of the alerts ``ids``; ``scope_carrier`` must be None."""
+
 _KEY = ("k_done", "k_loss", "k_severity", "k_age", "id")
 
 
@@ -101,13 +106,6 @@ def get_alert(conn: psycopg.Connection[Any], scope: Scope, alert_id: UUID) -> Ro
     if not found:
         raise NotFound(f"no alert {alert_id}")
     return found[0]
-
-
-def alert_ranks(conn: psycopg.Connection[Any]) -> dict[str, int]:
-    """Ranks of all unresolved alerts by id."""
-    query = _RANKED + "SELECT r.id, r.rank FROM ranked r WHERE r.k_done = 0"
-    rows = conn.execute(query, Scope().params()).fetchall()
-    return {str(row[0]): row[1] for row in rows}
 
 
 # ---------------------------------------------------------------- the parts of an alert
@@ -163,6 +161,17 @@ def _alert_json(row: Row, anomaly_ids: list[str], history: list[Row]) -> Row:
 
 
 # ---------------------------------------------------------------- what people do
+
+
+def require_user(conn: psycopg.Connection[Any], username: str) -> None:
+    """Refuse a name that is no active user.
+
+    Raises:
+        Invalid: there is no such user.
+    """
+    query = "SELECT 1 FROM users WHERE username = %s AND active"
+    if conn.execute(query, (username,)).fetchone() is None:
+        raise Invalid.field("body", "assignee", msg="no such user: give a username from /users")
 
 
 def lock_alert(

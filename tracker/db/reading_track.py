@@ -52,12 +52,16 @@ class TrackPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceTrack:
-    """The track of one device. ``total``: how many points it has before thinning."""
+    """The track of one device.
+
+    ``total``: how many records with a position it has; ``thinned``: not all of them were read.
+    """
 
     device_id: str
     kind: str
     points: tuple[TrackPoint, ...]
     total: int
+    thinned: bool
 
 
 class _Fix(msgspec.Struct):
@@ -97,7 +101,10 @@ def _by_device(rows: Iterable[tuple[Any, ...]]) -> Iterator[DeviceTrack]:
         devices.setdefault((row[0], row[1]), []).append(row)
     for (device_id, kind), own in devices.items():
         points = tuple(_points(own))
-        yield DeviceTrack(device_id=device_id, kind=kind, points=points, total=own[0][6])
+        total = own[0][6]
+        yield DeviceTrack(
+            device_id=device_id, kind=kind, points=points, total=total, thinned=len(own) < total
+        )
 
 
 def _points(rows: Iterable[tuple[Any, ...]]) -> Iterator[TrackPoint]:
