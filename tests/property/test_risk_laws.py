@@ -20,7 +20,7 @@ findings = st.builds(
     severity=st.sampled_from(list(Severity)),
     status=st.sampled_from(["open", "closed", "retracted"]),
     evidence=st.dictionaries(
-        st.sampled_from(["offset_m", "slack_min", "distance_m", "battery_pct", "x"]), numbers
+        st.sampled_from(["max_offset_m", "slack_min", "distance_m", "lowest_pct", "x"]), numbers
     ),
     duration_s=st.none() | st.floats(0, 1e7),
     finding_of_alert=st.sampled_from([None, "confirmed", "explained", "false", "technical"]),

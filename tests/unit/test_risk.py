@@ -208,7 +208,7 @@ def test_reasons_in_words() -> None:
         family="route",
         weight=2.6,
         contribution=2.0,
-        params={"offset_m": 3_200.0, "duration_s": 720.0},
+        params={"max_offset_m": 3_200.0, "duration_s": 720.0},
     )
     assert render_reason(deviation, "en") == "off the declared route, up to 3.2 km off, 12 min"
     assert render_reason(deviation, "ru") == ("отклонение от маршрута, до 3,2 км в стороне, 12 мин")
@@ -225,7 +225,7 @@ def test_evidence_that_is_no_number_is_left_out() -> None:
     odd = FindingFacts(
         code="route_deviation",
         severity=Severity.HIGH,
-        evidence={"offset_m": None, "note": "x", "jam": True, "n": math.nan},
+        evidence={"max_offset_m": None, "note": "x", "jam": True, "n": math.nan},
     )
     assert of(odd).reasons[-1].contribution == pytest.approx(2.6)
 

@@ -248,9 +248,9 @@ def _with(reason: Reason, contribution: float) -> Reason:
 
 #: The facts that a reason's text names, in this order, as (divisor, ru, kk, en).
 _FACTS: Final[dict[str, tuple[float, str, str, str]]] = {
-    "offset_m": (1000, "до {} км в стороне", "{} км-ге дейін шетке", "up to {} km off"),
+    "max_offset_m": (1000, "до {} км в стороне", "{} км-ге дейін шетке", "up to {} km off"),
     "distance_m": (1000, "{} км друг от друга", "бір-бірінен {} км", "{} km apart"),
-    "battery_pct": (1, "{} %", "{} %", "{} %"),
+    "lowest_pct": (1, "{} %", "{} %", "{} %"),
     "duration_s": (60, "{} мин", "{} мин", "{} min"),
     "slack_min": (1, "из них {} мин в запасе", "оның {} мин артық", "{} min of it to spare"),
 }

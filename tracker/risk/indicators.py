@@ -74,7 +74,7 @@ _ROUTE = (
     Indicator(
         code="route_deviation", family="route", weight=2.6, severity=Severity.HIGH,
         why="most diversions leave the corridor; road works and detours do so too, rarely far",
-        ramp=Ramp(fact="offset_m", at=1_000, full=20_000, low=0.7, high=1.3),
+        ramp=Ramp(fact="max_offset_m", at=1_000, full=20_000, low=0.7, high=1.3),
         ru="отклонение от маршрута", kk="маршруттан ауытқу", en="off the declared route",
     ),
     Indicator(
@@ -204,7 +204,7 @@ _COMMUNICATION = (
     Indicator(
         code="battery_low", family="communication", weight=0.6, severity=Severity.LOW,
         why="a badly charged seal goes blind; mostly neglect",
-        ramp=Ramp(fact="battery_pct", at=15, full=5, low=0.8, high=1.5), closed_factor=0.5,
+        ramp=Ramp(fact="lowest_pct", at=15, full=5, low=0.8, high=1.5), closed_factor=0.5,
         ru="низкий заряд батареи", kk="батарея заряды төмен", en="battery low",
     ),
     Indicator(
