@@ -70,7 +70,7 @@ class Actor(Protocol):
 class RunOptions:
     """How to run. `speed`: device seconds in a real one; `flat_out` ignores it.
 
-    `ack_timeout_s`: give up when no ack has come for so long after all is sent.
+    `ack_timeout_s`: give up when acks are waited for and nothing has moved for so long.
     `wait` False: with `exit_when_done`, do not wait for acks.
     """
 
@@ -181,7 +181,7 @@ class Run:
             _Party(actor, broker, self._wires, known, self._clock_ms) for actor in actors
         ]
         self._quiet_since_s = self._began_s
-        self._acked = 0
+        self._progress = 0
         self._timed_out = False
 
     def play(
@@ -272,26 +272,34 @@ class Run:
         return max(actor.now_ms, min(int(self._target_ms(actor)), actor.next_ms, _real_ms()))
 
     def _finished(self) -> bool:
-        if not self._options.exit_when_done or not all(party.over for party in self.parties):
-            return False
-        if not self._options.wait:
-            return all(party.sent for party in self.parties)
-        if all(party.acked for party in self.parties):
+        over = all(party.over for party in self.parties)
+        waiting = self._options.flat_out or (over and self._options.exit_when_done)
+        quiet_s = time.monotonic() - self._quiet_since_s
+        self._timed_out = waiting and quiet_s > self._options.ack_timeout_s
+        if self._timed_out:
             return True
-        self._timed_out = time.monotonic() - self._quiet_since_s > self._options.ack_timeout_s
-        return self._timed_out
+        if not (over and self._options.exit_when_done):
+            return False
+        done = (party.acked if self._options.wait else party.sent for party in self.parties)
+        return all(done)
 
     def _housekeep(self, observe: Callable[[Run], None] | None) -> None:
-        acked = sum(link.device.acked for link in self.links)
-        if acked != self._acked or not all(party.over for party in self.parties):
-            self._acked, self._quiet_since_s = acked, time.monotonic()
+        devices = [link.device for link in self.links]
+        progress = sum(device.acked + device.store.made for device in devices)
+        if progress != self._progress:
+            self._progress, self._quiet_since_s = progress, time.monotonic()
         for party in self.parties:
             for _, link in party.members:
                 link.misc()
-            if party.over and self._options.exit_when_done and self._options.wait:
+            if self._waits_for_acks(party):
                 party.nudge()
         if observe is not None:
             observe(self)
+
+    def _waits_for_acks(self, party: _Party) -> bool:
+        if party.over:
+            return self._options.exit_when_done and self._options.wait
+        return self._options.flat_out and not party.ready(self.elapsed_s, flat_out=True)
 
     def _goodbye(self) -> None:
         for link in self.links:
