@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tracker.embedded.stack import Interrupted, RunningStack, StackOptions, running_stack
-from tracker.errors import TrackerError
+from tracker.errors import SetupError, TrackerError
 from tracker.logs import configure_logging
 from tracker.settings import PREFIX, Settings, load_settings
 
@@ -75,6 +75,28 @@ def demo(
             with console.status("PostgreSQL, Mosquitto, API …"):
                 stack = everything.enter_context(running_stack(options, stop))
             _play(stack, console, stop)
+
+
+@app.command()
+def play(
+    http: Annotated[str, typer.Option(help="Address of the running API.")],
+    password_file: Annotated[Path, typer.Option(help="File with the user's password.")],
+    mqtt_host: Annotated[str, typer.Option()] = "127.0.0.1",
+    mqtt_port: Annotated[int, typer.Option(min=1, max=65535)] = 1883,
+    username: Annotated[str, typer.Option()] = "admin",
+) -> None:
+    """Play the demo's fleet on a stack that runs already, until Ctrl-C."""
+    from tracker.demo import run_demo
+
+    with told_errors(), stop_on_signal() as stop:
+        if not password_file.is_file():
+            raise SetupError(f"{password_file} does not exist: give another --password-file")
+        info = {
+            "http": http,
+            "mqtt": {"host": mqtt_host, "port": mqtt_port},
+            "admin": {"username": username, "password": password_file.read_text().strip()},
+        }
+        run_demo(info, console=Console(stderr=True), stop=stop)
 
 
 @app.command()
