@@ -13,11 +13,11 @@ import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from hashlib import sha256
-from typing import Literal
+from typing import Annotated, Literal
 from zlib import crc32
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tracker.model import Record
 
@@ -50,6 +50,7 @@ class Reason(StrEnum):
     UNKNOWN_VERSION = "unknown_version"
     INVALID_FIELD = "invalid_field"
     IDENTITY_CONFLICT = "identity_conflict"
+    SERVER_FAULT = "server_fault"
 
 
 class Topic(Struct, frozen=True, kw_only=True):
@@ -95,15 +96,21 @@ class Signed(Struct, frozen=True, kw_only=True):
     mac: bytes | None = None
 
 
+Counter = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
 class Birth(Struct, frozen=True, kw_only=True):
-    """What a device says of itself on ``state``: birth, clean leave, or its will."""
+    """What a device says of itself on ``state``: birth, clean leave, or its will.
+
+    ``gen`` null is not the same as none at all: null asks for a generation.
+    """
 
     on: bool
     ts: int | None = None
-    conn: int | None = None
-    boot: int | None = None
-    gen: int | None = None
-    lo: int | None = None
+    conn: Counter | None = None
+    boot: Counter | None = None
+    gen: Annotated[int, Meta(ge=0, le=2 ** 32 - 1)] | UnsetType | None = UNSET
+    lo: Counter | None = None
     fw: str | None = None
     hw: str | None = None
     model: str | None = None

@@ -1,0 +1,434 @@
+"""Storing what devices send: registry, identity, records, quarantine, marks for evaluation.
+
+Every function works on a whole batch and runs inside the storing transaction of the shard's owner.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import psycopg
+from msgspec import Struct
+from psycopg.types.multirange import Multirange
+from psycopg.types.range import Range
+from shapely import Point, set_srid, to_wkb
+
+from tracker.db.marks import DIRTY_CHANNEL
+from tracker.model import from_ms, to_ms
+from tracker.payload import Birth, Key, Reason
+from tracker.received import Received
+
+GenKey = tuple[int, int]
+"""(device_no, gen)."""
+
+Identity = tuple[int, int, int]
+"""(device_no, gen, seq)."""
+
+UNKNOWN_SENDERS = "(unknown)"
+"""One bound for all senders that are not registered: names cost a forger nothing."""
+
+
+class Registered(Struct, frozen=True, kw_only=True):
+    """A device as ingest needs it."""
+
+    device_no: int
+    id: str
+    kind: Literal["seal", "gps"]
+    hmac_required: bool
+    keys: Mapping[str, Key] = {}
+
+
+class NewRecord(Struct, frozen=True, kw_only=True):
+    """A record about to be stored, with its time t* and, if it has one, its position."""
+
+    device_no: int
+    gen: int
+    seq: int
+    received_at: datetime
+    t_ms: int | None
+    flags: int
+    lon: float | None
+    lat: float | None
+    body: bytes
+    message: int | None
+    matters_without_time: bool
+
+
+class Refused(Struct, frozen=True, kw_only=True):
+    """Something for quarantine. ``device``: the name in the topic; ``known``: it is registered."""
+
+    received_at: datetime
+    topic: str
+    device: str | None
+    known: bool
+    reason: Reason
+    detail: str
+    payload: bytes
+    gen: int | None = None
+    seq: int | None = None
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """A signed message, to be kept whole so that its MAC can be verified later."""
+
+    device_no: int
+    received_at: datetime
+    topic: str
+    payload: bytes
+
+
+# ---------------------------------------------------------------- registry
+
+
+def registered(conn: psycopg.Connection[Any], ids: Iterable[str]) -> dict[str, Registered]:
+    """The registered ones among these device ids, with all their keys."""
+    rows = conn.execute(
+        """
+        SELECT d.id, d.device_no, d.kind, d.hmac_required, k.kid, k.secret, k.expires_at
+        FROM devices d LEFT JOIN device_keys k USING (device_no)
+        WHERE d.id = ANY(%s)
+        """,
+        (list(ids),),
+    ).fetchall()
+    keys: dict[str, dict[str, Key]] = {row[0]: {} for row in rows}
+    for id_, *_, kid, secret, expires_at in rows:
+        if kid is not None:
+            expires_ms = None if expires_at is None else to_ms(expires_at)
+            keys[id_][kid] = Key(kid=kid, secret=secret, expires_ms=expires_ms)
+    return {
+        id_: Registered(device_no=no, id=id_, kind=kind, hmac_required=required, keys=keys[id_])
+        for id_, no, kind, required, *_ in rows
+    }
+
+
+# ---------------------------------------------------------------- identity
+
+
+def lock_received(conn: psycopg.Connection[Any], keys: Iterable[GenKey]) -> dict[GenKey, Received]:
+    """Lock the sequence numbers received for these generations; new ones start empty.
+
+    In the order of the key, so that two owners of one shard (a hand-over) cannot deadlock.
+    """
+    ordered = sorted(set(keys))
+    params = {"no": [k[0] for k in ordered], "gen": [k[1] for k in ordered]}
+    conn.execute(
+        """
+        INSERT INTO device_received (device_no, gen, received)
+        SELECT *, '{}'::int8multirange FROM unnest(%(no)s::int[], %(gen)s::bigint[])
+        ON CONFLICT DO NOTHING
+        """,
+        params,
+    )
+    rows = conn.execute(
+        """
+        SELECT device_no, gen, received, lo FROM device_received
+        WHERE (device_no, gen) IN (SELECT * FROM unnest(%(no)s::int[], %(gen)s::bigint[]))
+        ORDER BY device_no, gen FOR UPDATE
+        """,
+        params,
+    ).fetchall()
+    return {(no, gen): _received(ranges, lo) for no, gen, ranges, lo in rows}
+
+
+def read_received(conn: psycopg.Connection[Any], keys: Iterable[GenKey]) -> dict[GenKey, Received]:
+    """The sequence numbers received for these generations, without locking them."""
+    wanted = sorted(set(keys))
+    rows = conn.execute(
+        """
+        SELECT device_no, gen, received, lo FROM device_received
+        WHERE (device_no, gen) IN (SELECT * FROM unnest(%s::int[], %s::bigint[]))
+        """,
+        ([k[0] for k in wanted], [k[1] for k in wanted]),
+    ).fetchall()
+    return {(no, gen): _received(ranges, lo) for no, gen, ranges, lo in rows}
+
+
+def _received(ranges: Iterable[Range[int]], lo: int) -> Received:
+    return Received(ranges=tuple((r.lower or 0, r.upper or 0) for r in ranges), lo=lo)
+
+
+def save_received(conn: psycopg.Connection[Any], received: Mapping[GenKey, Received]) -> None:
+    """Write back the sequence numbers received."""
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            """
+            UPDATE device_received SET received = %s, lo = %s, updated_at = now()
+            WHERE device_no = %s AND gen = %s
+            """,
+            [
+                (Multirange([Range(a, b) for a, b in r.ranges]), r.lo, no, gen)
+                for (no, gen), r in received.items()
+            ],
+        )
+
+
+def stored_bodies(
+    conn: psycopg.Connection[Any], identities: Iterable[Identity]
+) -> dict[Identity, bytes]:
+    """The bodies under which these identities were first received, stored or in quarantine."""
+    wanted = sorted(set(identities))
+    if not wanted:
+        return {}
+    rows = conn.execute(
+        """
+        WITH w AS (
+            SELECT * FROM unnest(%s::int[], %s::bigint[], %s::bigint[]) AS w (device_no, gen, seq)
+        )
+        SELECT w.*, t.body, 0 AS n FROM w JOIN telemetry t USING (device_no, gen, seq)
+        UNION ALL
+        SELECT w.*, q.payload, 1 FROM w JOIN devices d USING (device_no)
+        JOIN quarantine q ON q.device_id = d.id AND q.gen = w.gen AND q.seq = w.seq
+             AND q.reason <> 'identity_conflict'
+        ORDER BY n DESC
+        """,
+        tuple(list(column) for column in zip(*wanted, strict=True)),
+    ).fetchall()
+    return {(no, gen, seq): body for no, gen, seq, body, _ in rows}
+
+
+# ---------------------------------------------------------------- records
+
+
+def store_messages(conn: psycopg.Connection[Any], messages: Sequence[Message]) -> list[int]:
+    """Store signed messages whole; their ids, in order."""
+    if not messages:
+        return []
+    sequence = "pg_get_serial_sequence('signed_messages', 'id')"
+    rows = conn.execute(
+        f"SELECT nextval({sequence}) FROM generate_series(1, %s)",
+        (len(messages),),
+    ).fetchall()
+    ids = [int(row[0]) for row in rows]
+    copy = "COPY signed_messages (id, device_no, received_at, topic, payload) FROM STDIN"
+    with conn.cursor() as cursor, cursor.copy(copy) as out:
+        for id_, m in zip(ids, messages, strict=True):
+            out.write_row((id_, m.device_no, m.received_at, m.topic, m.payload))
+    return ids
+
+
+def store_records(
+    conn: psycopg.Connection[Any], records: Sequence[NewRecord], message_ids: Sequence[int]
+) -> None:
+    """COPY records into telemetry. ``record.message`` is an index into ``message_ids``."""
+    if not records:
+        return
+    copy = (
+        "COPY telemetry (device_no, gen, seq, received_at, t_star, flags, geom, body, message_id)"
+        " FROM STDIN"
+    )
+    with conn.cursor() as cursor, cursor.copy(copy) as out:
+        for r in records:
+            t_star = None if r.t_ms is None else from_ms(r.t_ms)
+            message_id = None if r.message is None else message_ids[r.message]
+            out.write_row(
+                (
+                    r.device_no,
+                    r.gen,
+                    r.seq,
+                    r.received_at,
+                    t_star,
+                    r.flags,
+                    _wkb(r.lon, r.lat),
+                    r.body,
+                    message_id,
+                )
+            )
+
+
+def _wkb(lon: float | None, lat: float | None) -> str | None:
+    if lon is None or lat is None:
+        return None
+    return str(to_wkb(set_srid(Point(lon, lat), 4326), hex=True, include_srid=True))
+
+
+def mark_touched(conn: psycopg.Connection[Any], records: Sequence[NewRecord]) -> None:
+    """Mark the deliveries that these records belong to as not judged from their earliest t* on.
+
+    A record without t* takes its time from its neighbours: it may matter anywhere in the delivery.
+    """
+    timed: dict[int, tuple[int, int]] = {}
+    timeless: set[int] = set()
+    for r in records:
+        if r.t_ms is not None:
+            low, high = timed.get(r.device_no, (r.t_ms, r.t_ms))
+            timed[r.device_no] = (min(low, r.t_ms), max(high, r.t_ms))
+        elif r.matters_without_time:
+            timeless.add(r.device_no)
+    if not timed and not timeless:
+        return
+    _mark(conn, timed, timeless)
+    conn.execute("SELECT pg_notify(%s, '')", (DIRTY_CHANNEL,))
+
+
+def _mark(
+    conn: psycopg.Connection[Any], timed: Mapping[int, tuple[int, int]], timeless: set[int]
+) -> None:
+    conn.execute(
+        """
+        INSERT INTO dirty (delivery_id, from_t)
+        SELECT b.delivery_id, min(t.low)
+        FROM unnest(%(no)s::int[], %(low)s::timestamptz[], %(high)s::timestamptz[])
+             AS t (device_no, low, high)
+        JOIN bindings b USING (device_no)
+        WHERE b.bound_from IS NOT NULL AND b.bound_from <= t.high
+          AND (b.bound_to IS NULL OR b.bound_to > t.low)
+        GROUP BY b.delivery_id
+        UNION ALL
+        SELECT DISTINCT b.delivery_id, NULL::timestamptz
+        FROM bindings b
+        WHERE b.device_no = ANY(%(timeless)s::int[]) AND b.bound_from IS NOT NULL
+        """,
+        {
+            "no": list(timed),
+            "low": [from_ms(low) for low, _ in timed.values()],
+            "high": [from_ms(high) for _, high in timed.values()],
+            "timeless": sorted(timeless),
+        },
+    )
+
+
+# ---------------------------------------------------------------- what devices say of themselves
+
+
+def update_last_records(conn: psycopg.Connection[Any], records: Sequence[NewRecord]) -> None:
+    """Keep each device's newest record (by t*, else by arrival) at hand."""
+    newest: dict[int, NewRecord] = {}
+    for r in records:
+        held = newest.get(r.device_no)
+        if held is None or (r.t_ms or 0) >= (held.t_ms or 0):
+            newest[r.device_no] = r
+    rows = [
+        (r.device_no, r.gen, r.received_at, None if r.t_ms is None else from_ms(r.t_ms), r.body)
+        for r in newest.values()
+    ]
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            """
+            INSERT INTO device_state AS s (device_no, gen, last_received_at, last_t_star, last_body)
+            VALUES (%s, %s, %s, %s, %s)
+            ON CONFLICT (device_no) DO UPDATE SET
+                gen = greatest(s.gen, excluded.gen),
+                last_received_at = excluded.last_received_at,
+                last_t_star = greatest(s.last_t_star, excluded.last_t_star),
+                last_body = CASE
+                    WHEN s.last_t_star IS NULL OR excluded.last_t_star >= s.last_t_star
+                    THEN excluded.last_body ELSE s.last_body END
+            """,
+            rows,
+        )
+
+
+def save_birth(
+    conn: psycopg.Connection[Any], device_no: int, birth: Birth, body: str, at: datetime
+) -> bool:
+    """Take note of a birth, a leave or a will; False if a newer connection has made it void."""
+    row = conn.execute(
+        """
+        INSERT INTO device_state AS s (device_no, online, conn, boot, gen, birth, state_at)
+        VALUES (%(no)s, %(on)s, %(conn)s, %(boot)s, %(gen)s, %(birth)s::jsonb, %(at)s)
+        ON CONFLICT (device_no) DO UPDATE SET
+            online = excluded.online,
+            conn = coalesce(excluded.conn, s.conn),
+            boot = coalesce(excluded.boot, s.boot),
+            gen = coalesce(excluded.gen, s.gen),
+            birth = coalesce(excluded.birth, s.birth),
+            state_at = excluded.state_at
+        WHERE s.conn IS NULL OR excluded.conn IS NULL OR excluded.conn >= s.conn
+        RETURNING 1
+        """,
+        {
+            "no": device_no,
+            "on": birth.on,
+            "conn": birth.conn,
+            "boot": birth.boot,
+            "gen": birth.gen if isinstance(birth.gen, int) else None,
+            "birth": body if birth.on else None,
+            "at": at,
+        },
+    ).fetchone()
+    return row is not None
+
+
+def next_gen(conn: psycopg.Connection[Any], device_no: int) -> int:
+    """The generation for a device that has lost its own: one above all that were seen."""
+    row = conn.execute(
+        "SELECT coalesce(max(gen) + 1, 0) FROM device_received WHERE device_no = %s", (device_no,)
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+# ---------------------------------------------------------------- quarantine
+
+
+def quarantine(
+    conn: psycopg.Connection[Any], refused: Sequence[Refused], *, per_device: int
+) -> Counter[Reason]:
+    """Keep what was refused, up to a bound per device; count all. Returns counts by reason."""
+    if not refused:
+        return Counter()
+    left = _places_left(conn, Counter(map(_sender, refused)), per_device)
+    kept: list[Refused] = []
+    for r in refused:
+        sender = _sender(r)
+        if left[sender] > 0:
+            left[sender] -= 1
+            kept.append(r)
+    _keep(conn, kept)
+    return Counter(r.reason for r in refused)
+
+
+def _sender(refused: Refused) -> str:
+    return refused.device if refused.known and refused.device else UNKNOWN_SENDERS
+
+
+def _places_left(
+    conn: psycopg.Connection[Any], arriving: Counter[str], per_device: int
+) -> dict[str, int]:
+    """Count the arriving in; how many of them each sender may still keep."""
+    rows = conn.execute(
+        """
+        WITH arriving AS (SELECT * FROM unnest(%(sender)s::text[], %(n)s::bigint[]) AS a (id, n)),
+        before AS (
+            SELECT a.id, coalesce(c.kept, 0) AS kept
+            FROM arriving a LEFT JOIN quarantine_counts c ON c.device_id = a.id
+        )
+        INSERT INTO quarantine_counts AS c (device_id, kept, over_limit)
+        SELECT id, least(kept + n, %(most)s) , greatest(0, kept + n - %(most)s)
+        FROM arriving JOIN before USING (id) ORDER BY id
+        ON CONFLICT (device_id) DO UPDATE SET
+            kept = greatest(c.kept, excluded.kept),
+            over_limit = c.over_limit + excluded.over_limit
+        RETURNING device_id, c.kept - (SELECT kept FROM before WHERE before.id = c.device_id)
+        """,
+        {"sender": list(arriving), "n": list(arriving.values()), "most": per_device},
+    ).fetchall()
+    return {sender: int(left) for sender, left in rows}
+
+
+def _keep(conn: psycopg.Connection[Any], kept: Sequence[Refused]) -> None:
+    if not kept:
+        return
+    copy = (
+        "COPY quarantine (received_at, topic, device_id, reason, detail, gen, seq, size_bytes,"
+        " payload) FROM STDIN"
+    )
+    with conn.cursor() as cursor, cursor.copy(copy) as out:
+        for r in kept:
+            detail = r.detail.replace("\0", "\\0")
+            topic = r.topic.replace("\0", "\\0")
+            out.write_row(
+                (
+                    r.received_at,
+                    topic,
+                    r.device,
+                    str(r.reason),
+                    detail,
+                    r.gen,
+                    r.seq,
+                    len(r.payload),
+                    r.payload,
+                )
+            )

@@ -1,0 +1,53 @@
+"""The pipeline: two stages, each one visible ordered list of steps. Never commits.
+
+Stage 1 stores what devices sent, stage 2 judges the deliveries it touched. Each runs in one
+transaction of its caller, who commits; what a stage promises to others (acks, notifications) holds
+only after that commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+
+from tracker import storing
+from tracker.payload import Reason, Rejected, Topic, parse_topic
+from tracker.storing import Incoming, Storing
+
+STORE: tuple[Callable[[psycopg.Connection[Any], Storing], None], ...] = (
+    storing.admit,
+    storing.take_births,
+    storing.decode,
+    storing.identify,
+    storing.date_records,
+    storing.write,
+    storing.mark,
+    storing.answer_lost_generations,
+)
+"""Messages → records stored once, quarantine, marks for stage 2."""
+
+
+def store(
+    conn: psycopg.Connection[Any], incoming: Sequence[Incoming], *, quarantine_per_device: int
+) -> Storing:
+    """Stage 1 for one batch. Returns the batch with what is to be acknowledged after the commit."""
+    batch = Storing(incoming=incoming, quarantine_per_device=quarantine_per_device)
+    for step in STORE:
+        step(conn, batch)
+    return batch
+
+
+def put_aside(
+    conn: psycopg.Connection[Any], incoming: Incoming, quarantine_per_device: int
+) -> None:
+    """Quarantine a message that stage 1 failed on, so that it is kept and the stream goes on."""
+    batch = Storing(incoming=[incoming], quarantine_per_device=quarantine_per_device)
+    detail = "the server failed on this message: see its log, then re-drive it"
+    rejected = Rejected(reason=Reason.SERVER_FAULT, detail=detail, payload=incoming.payload)
+    topic = parse_topic(incoming.topic)
+    batch.refuse(
+        incoming, rejected, topic.device if isinstance(topic, Topic) else None, known=False
+    )
+    storing.write(conn, batch)
