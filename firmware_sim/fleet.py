@@ -272,16 +272,19 @@ class Run:
         return max(actor.now_ms, min(int(self._target_ms(actor)), actor.next_ms, _real_ms()))
 
     def _finished(self) -> bool:
-        over = all(party.over for party in self.parties)
-        waiting = self._options.flat_out or (over and self._options.exit_when_done)
-        quiet_s = time.monotonic() - self._quiet_since_s
-        self._timed_out = waiting and quiet_s > self._options.ack_timeout_s
-        if self._timed_out:
-            return True
-        if not (over and self._options.exit_when_done):
+        # Without an end to come to, devices wait for the server as long as real ones do.
+        if not self._options.exit_when_done:
             return False
-        done = (party.acked if self._options.wait else party.sent for party in self.parties)
-        return all(done)
+        if all(party.over and self._done(party) for party in self.parties):
+            return True
+        quiet_s = time.monotonic() - self._quiet_since_s
+        self._timed_out = quiet_s > self._options.ack_timeout_s and all(
+            self._waits_for_acks(party) for party in self.parties
+        )
+        return self._timed_out
+
+    def _done(self, party: _Party) -> bool:
+        return party.acked if self._options.wait else party.sent
 
     def _housekeep(self, observe: Callable[[Run], None] | None) -> None:
         devices = [link.device for link in self.links]
@@ -291,14 +294,14 @@ class Run:
         for party in self.parties:
             for _, link in party.members:
                 link.misc()
-            if self._waits_for_acks(party):
+            if self._options.wait and self._waits_for_acks(party):
                 party.nudge()
         if observe is not None:
             observe(self)
 
     def _waits_for_acks(self, party: _Party) -> bool:
         if party.over:
-            return self._options.exit_when_done and self._options.wait
+            return self._options.exit_when_done
         return self._options.flat_out and not party.ready(self.elapsed_s, flat_out=True)
 
     def _goodbye(self) -> None:
