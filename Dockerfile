@@ -12,7 +12,7 @@ RUN python3.11 -m venv /src/.venv \
 COPY . .
 RUN .venv/bin/pip install --no-deps --no-build-isolation -e . \
   && scripts/build_assets \
-  && rm -rf tracker/console/assets/node_modules .venv
+  && rm -rf maps/assets/node_modules .venv
 # Installed from its folder, so that what was built stays where the code looks for it.
 RUN /opt/tracker/bin/pip install --no-deps --no-build-isolation -e /src
 

@@ -40,12 +40,14 @@ class Part:
     packages: Callable[[], list[str]]
 
 
+BROWSER_PACKAGES = ("chromium", "fonts-dejavu-core", "libatomic1")
+
 PARTS = {
     "services": [
         Part(find=find_postgres, packages=lambda: _postgis_packages()),
         Part(find=find_mosquitto, packages=lambda: ["mosquitto", "mosquitto-clients"]),
     ],
-    "browser": [Part(find=find_browser, packages=lambda: ["chromium", "fonts-dejavu-core"])],
+    "browser": [Part(find=find_browser, packages=lambda: [*BROWSER_PACKAGES])],
 }
 
 

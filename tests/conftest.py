@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser
 
+from tests.support.browser import launched_browser
 from tests.support.services import (
     Broker,
     cloned_database,
@@ -68,3 +70,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     running = start_stack(tmp_path_factory.mktemp("stack") / "data")
     yield running
     children.end(running.process, timeout_s=STOP_S)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium; take a context of your own: ``browser.new_context(...)``."""
+    with launched_browser() as launched:
+        yield launched

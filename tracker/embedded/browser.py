@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -37,7 +38,7 @@ def find_browser(private_root: Path = PRIVATE_ROOT) -> Browser:
     """The Chromium of this machine, with a font that has the Kazakh letters.
 
     Raises:
-        SetupError: there is no Chromium or no such font.
+        SetupError: there is no Chromium, no such font, or a library of the driver is missing.
     """
     # Software rendering: the machines that run tests have no graphics card.
     args = ("--no-sandbox", "--disable-dev-shm-usage")
@@ -47,7 +48,9 @@ def find_browser(private_root: Path = PRIVATE_ROOT) -> Browser:
         raise SetupError("Chromium is missing: run `make setup-browser`")
     if not _has_kazakh_font(private_root):
         raise SetupError("a font with Kazakh letters is missing: run `make setup-browser`")
-    env = {} if own else private_env(private_root)
+    if not _has_driver_library(private_root):
+        raise SetupError("libatomic is missing: run `make setup-browser`")
+    env = private_env(private_root) if private_root.is_dir() else {}
     if (private_root / "usr/share/fonts").is_dir():
         env["FONTCONFIG_FILE"] = str(_font_config(private_root))
     return Browser(program=own or str(unpacked), args=args, env=env)
@@ -63,6 +66,15 @@ def _font_config(private_root: Path) -> Path:
         )
     )
     return path
+
+
+def _has_driver_library(private_root: Path) -> bool:
+    """Whether Playwright's own Node, which the wheel brings without it, finds libatomic."""
+    try:
+        ctypes.CDLL("libatomic.so.1")
+    except OSError:
+        return any((private_root / "usr/lib").rglob("libatomic.so.1"))
+    return True
 
 
 def _has_kazakh_font(private_root: Path) -> bool:
