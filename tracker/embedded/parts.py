@@ -83,8 +83,9 @@ def find_mosquitto(private_root: Path = PRIVATE_ROOT) -> MosquittoTools:
 def private_env(private_root: Path = PRIVATE_ROOT) -> dict[str, str]:
     """Variables with which unpacked programs find their libraries and data."""
     folders = [*private_root.glob("usr/lib/*-linux-*"), *private_root.glob("lib/*-linux-*")]
-    # Debian's alternatives would link these two into the folder above.
-    folders += [f / name for f in folders for name in ("blas", "lapack") if (f / name).is_dir()]
+    # Found by Debian's alternatives or by absolute paths where packages are installed.
+    apart = ("blas", "lapack", "pulseaudio")
+    folders += [f / name for f in folders for name in apart if (f / name).is_dir()]
     inherited = os.environ.get("LD_LIBRARY_PATH")
     libraries = [*map(str, folders), *([inherited] if inherited else [])]
     return {
