@@ -1,0 +1,42 @@
+// What is bound for an officer's post, and the confirmation of arrivals.
+import { all, api, confirmsArrivals, el, failed, ownPosts, t, toast } from "./core.js";
+import { arrivalAnswer, confirmArrival, sealsOf } from "./dialogs.js";
+import { deliveriesTable, postOptions, postsByCode } from "./tables.js";
+
+const list = document.getElementById("list");
+const select = document.getElementById("filter").elements.post;
+const EXPECTED = ["in_transit", "overdue", "released", "enquiry"];
+
+async function load() {
+  list.setAttribute("aria-busy", "true");
+  try {
+    const byCode = await postsByCode();
+    const found = (await Promise.all(EXPECTED.map((s) => all(`/deliveries?status=${s}&post=${encodeURIComponent(select.value)}`)))).flat();
+    const bound = found.filter((d) => d.destination_post === select.value).sort((a, b) => a.deadline.localeCompare(b.deadline));
+    list.replaceChildren(bound.length ? deliveriesTable(bound, byCode, confirmsArrivals ? button : null)
+      : el("p", { class: "empty" }, t("Nothing is on its way to this post.")));
+    list.setAttribute("aria-busy", "false");
+  } catch (error) {
+    failed(list, error, load);
+  }
+}
+
+const button = (d) => el("button", { type: "button", class: "small primary", onclick: () => open(d) }, t("Confirm the arrival"));
+
+async function open(d) {
+  try {
+    const whole = await api(`/deliveries/${d.id}`);
+    confirmArrival(whole, sealsOf(whole), (answer) => { toast(arrivalAnswer(answer)); load(); });
+  } catch (error) {
+    toast(error.message, true);
+  }
+}
+
+select.addEventListener("change", load);
+try {
+  const byCode = await postsByCode();
+  select.append(...postOptions(byCode, (p) => ownPosts.length === 0 || ownPosts.includes(p.code)));
+  await load();
+} catch (error) {
+  failed(list, error, () => location.reload());
+}
