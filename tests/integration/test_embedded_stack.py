@@ -117,6 +117,20 @@ def test_a_fallen_broker_and_database_are_started_again(own_stack: Stack) -> Non
     wait_until(lambda: _ready(own_stack), 60, "the stack to be ready again")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_starting_ends_everything(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "tracker.cli", "up", "--data", str(tmp_path / "data")]
+    starting = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+    assert starting.stderr is not None
+    assert b"migrating" in starting.stderr.readline()
+    family = psutil.Process(starting.pid).children(recursive=True)
+    assert family
+    starting.send_signal(number)
+    out, _ = starting.communicate(timeout=30)
+    assert (starting.returncode, out) == (0, b"")
+    assert [child for child in family if child.is_running()] == []
+
+
 def test_a_taken_port_is_told_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

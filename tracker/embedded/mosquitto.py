@@ -79,6 +79,11 @@ class PrivateMosquitto:
         """The broker's process while it runs."""
         return self._process
 
+    def prepare(self) -> None:
+        """Make its folder and hand it to the account it runs under."""
+        self._home.mkdir(mode=0o700, exist_ok=True)
+        self._account.own(self._home)
+
     def start(self, port: int) -> None:
         """Start on ``port`` and wait until it accepts connections.
 
@@ -86,8 +91,7 @@ class PrivateMosquitto:
             SetupError: it did not come up; the text holds its last log line.
         """
         self.port = port
-        self._home.mkdir(mode=0o700, exist_ok=True)
-        self._account.own(self._home)
+        self.prepare()
         config = self._home / "mosquitto.conf"
         config.write_text(config_text(port=port, data=self._home))
         self._account.own(config)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import structlog
@@ -19,7 +19,7 @@ from tracker.embedded.datadir import DataDir
 from tracker.embedded.mosquitto import PrivateMosquitto
 from tracker.embedded.parts import find_mosquitto, find_postgres
 from tracker.embedded.postgres import PrivatePostgres
-from tracker.embedded.workers import Worker
+from tracker.embedded.workers import TendedService, Worker
 from tracker.errors import SetupError
 from tracker.settings import PREFIX, load_settings
 
@@ -30,7 +30,6 @@ WORKERS_END_S = 6.0
 LOOK_EVERY_S = 0.25
 
 log = structlog.get_logger(__name__)
-Service = TypeVar("Service", PrivatePostgres, PrivateMosquitto)
 
 
 class Interrupted(Exception):
@@ -52,17 +51,13 @@ class RunningStack:
     """A ready stack and the processes to watch."""
 
     info: dict[str, Any]
-    postgres: PrivatePostgres
-    mosquitto: PrivateMosquitto
-    workers: tuple[Worker, ...]
+    watched: tuple[Worker | TendedService, ...]
 
     def supervise(self, stop: threading.Event) -> None:
         """Restart what falls until ``stop``. Call it from the thread that started the stack."""
         while not stop.wait(LOOK_EVERY_S):
-            _tend_service("postgres", self.postgres)
-            _tend_service("mosquitto", self.mosquitto)
-            for worker in self.workers:
-                worker.tend()
+            for one in self.watched:
+                one.tend()
 
 
 @contextmanager
@@ -91,7 +86,8 @@ def running_stack(options: StackOptions, stop: threading.Event) -> Iterator[Runn
         cleanup.callback(_end_workers, workers)
         _start_workers(workers, ports["http"], stop)
         info = _info(directory, postgres.dsn())
-        yield RunningStack(info=info, postgres=postgres, mosquitto=mosquitto, workers=workers)
+        services = (TendedService("postgres", postgres), TendedService("mosquitto", mosquitto))
+        yield RunningStack(info=info, watched=(*services, *workers))
         log.info("ending the stack")
 
 
@@ -204,19 +200,6 @@ def _end_workers(workers: tuple[Worker, ...]) -> None:
     deadline = time.monotonic() + WORKERS_END_S
     for worker in workers:
         worker.end(max(0.1, deadline - time.monotonic()))
-
-
-def _tend_service(name: str, service: Service) -> None:
-    process = service.process
-    if process is None or process.poll() is None:
-        return
-    log.error("service ended; starting it again", service=name, exit_code=process.returncode)
-    try:
-        if isinstance(service, PrivatePostgres):
-            service.prepare()
-        service.start(service.port)
-    except SetupError as exc:
-        log.error("service does not start; trying again", service=name, reason=exc.detail)
 
 
 def _go_on(stop: threading.Event) -> None:
