@@ -192,7 +192,8 @@ class Observation(Struct, frozen=True, kw_only=True):
     """One record of a bound device as the detectors see it, at its time t*.
 
     ``fix`` is there only if the record carries a usable position; whether it is a *valid fix*
-    (detection.md) is decided in order, by `tracker.track`.
+    (detection.md) is decided in order, by `tracker.track`. ``timed`` is false for a seal event
+    without a time of its own, which takes its neighbour's and says nothing of anything else.
     """
 
     device: str
@@ -200,6 +201,7 @@ class Observation(Struct, frozen=True, kw_only=True):
     gen: int
     seq: int
     t_ms: int
+    timed: bool = True
     moving: bool | None = None
     sleep_s: float = 0.0
     battery_pct: float | None = None

@@ -8,11 +8,15 @@ only after that commit.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import psycopg
 
-from tracker import storing
+from tracker import judging, storing
+from tracker.anomalies import Limits
+from tracker.judging import Judging
 from tracker.payload import Reason, Rejected, Topic, parse_topic
 from tracker.storing import Incoming, Storing
 
@@ -37,6 +41,40 @@ def store(
     for step in STORE:
         step(conn, batch)
     return batch
+
+
+JUDGE: tuple[Callable[[psycopg.Connection[Any], Judging], None], ...] = (
+    judging.claim,
+    judging.load_states,
+    judging.load_records,
+    judging.fold_records,
+    judging.compare,
+    judging.plan_alerts,
+    judging.weigh,
+    judging.save,
+    judging.publish,
+)
+"""Marked deliveries → anomalies, alerts, risk, status, positions, events."""
+
+
+def judge(
+    conn: psycopg.Connection[Any],
+    *,
+    now: datetime,
+    limit: int,
+    limits: Limits | None = None,
+    only: UUID | None = None,
+) -> int:
+    """Stage 2 for up to ``limit`` deliveries (or one, ``only``); how many it judged.
+
+    ``now`` is the one clock of the batch.
+    """
+    batch = Judging(now=now, limits=limits or Limits(), limit=limit, only=only)
+    judging.claim(conn, batch)
+    if batch.cases:
+        for step in JUDGE[1:]:
+            step(conn, batch)
+    return len(batch.cases)
 
 
 def put_aside(

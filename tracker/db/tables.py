@@ -415,6 +415,7 @@ class DeliveryState(Base):
     level: Mapped[str | None]
     progress_m: Mapped[float | None]
     error: Mapped[str | None] = mapped_column(comment="Id of the fault that stopped evaluation.")
+    retry_at: Mapped[datetime | None] = mapped_column(comment="When to try again after a fault.")
 
 
 class Checkpoint(Base):

@@ -59,6 +59,8 @@ def deadline_ms(state: SilenceState, scene: Scene) -> int | None:
 
 def _step(state: SilenceState, step: Step, scene: Scene) -> tuple[SilenceState, Findings]:
     seen = step.observation
+    if not seen.timed:
+        return state, ()
     fix = _fix_of(step)
     found: Findings = ()
     due_ms = deadline_ms(state, scene)

@@ -684,6 +684,12 @@ def upgrade() -> None:
         sa.Column(
             "error", sa.Text(), nullable=True, comment="Id of the fault that stopped evaluation."
         ),
+        sa.Column(
+            "retry_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When to try again after a fault.",
+        ),
         sa.ForeignKeyConstraint(
             ["delivery_id"],
             ["deliveries.id"],

@@ -1,0 +1,126 @@
+"""What has changed between the anomalies found before and those found now. Pure.
+
+An anomaly keeps its identity while late data moves its start, its end or its evidence: found ones
+are matched to stored ones by code and device, first by the same start, then by overlap in time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Generic, Literal, TypeVar
+
+from msgspec import Struct
+
+from tracker.model import Finding, from_ms
+
+Key = TypeVar("Key", bound=Hashable)
+ChangeKind = Literal["new", "amended", "closed", "retracted", "refreshed"]
+
+
+class Known(Struct, Generic[Key], frozen=True, kw_only=True):
+    """A finding that is stored, by the key it is stored under."""
+
+    key: Key
+    finding: Finding
+
+
+class Change(Struct, Generic[Key], frozen=True, kw_only=True):
+    """One change. ``refreshed``: only evidence of an open episode grew; nobody need be told."""
+
+    kind: ChangeKind
+    key: Key | None
+    before: Finding | None
+    after: Finding | None
+
+
+def changes(known: Sequence[Known[Key]], found: Sequence[Finding]) -> list[Change[Key]]:
+    """Compare. Findings that are stored and not found any more are retracted."""
+    pairs, new, gone = _match(known, found)
+    result: list[Change[Key]] = []
+    for old, finding in pairs:
+        kind = _kind(old.finding, finding)
+        if kind is not None:
+            result.append(Change(kind=kind, key=old.key, before=old.finding, after=finding))
+    result += [Change(kind="retracted", key=k.key, before=k.finding, after=None) for k in gone]
+    result += [Change(kind="new", key=None, before=None, after=finding) for finding in new]
+    return result
+
+
+def _match(
+    known: Sequence[Known[Key]], found: Sequence[Finding]
+) -> tuple[list[tuple[Known[Key], Finding]], list[Finding], list[Known[Key]]]:
+    pairs: list[tuple[Known[Key], Finding]] = []
+    left = list(found)
+    open_known = list(known)
+    for same in (_same_start, _overlap):
+        for old in list(open_known):
+            finding = _first(left, old.finding, same)
+            if finding is not None:
+                pairs.append((old, finding))
+                left.remove(finding)
+                open_known.remove(old)
+    return pairs, left, open_known
+
+
+def _first(
+    found: Iterable[Finding], old: Finding, same: Callable[[Finding, Finding], bool]
+) -> Finding | None:
+    for finding in found:
+        if (finding.code, finding.device) == (old.code, old.device) and same(old, finding):
+            return finding
+    return None
+
+
+def _same_start(a: Finding, b: Finding) -> bool:
+    return a.start_ms == b.start_ms
+
+
+def _overlap(a: Finding, b: Finding) -> bool:
+    return _starts_within(a, b) or _starts_within(b, a)
+
+
+def _starts_within(a: Finding, b: Finding) -> bool:
+    return b.start_ms <= a.start_ms and (b.end_ms is None or a.start_ms <= b.end_ms)
+
+
+def _kind(before: Finding, after: Finding) -> ChangeKind | None:
+    if before.end_ms is None and after.end_ms is not None and before.start_ms == after.start_ms:
+        return "closed"
+    if _told(before) != _told(after):
+        return "amended"
+    return "refreshed" if before != after else None
+
+
+def _told(finding: Finding) -> tuple[object, ...]:
+    """What a person has been told of a finding."""
+    return (finding.start_ms, finding.end_ms, finding.severity, finding.provisional, finding.basis)
+
+
+def sentence(before: Finding | None, after: Finding | None) -> str:
+    """A change in neutral words: codes, UTC times and minutes, the same in every language."""
+    if before is None or after is None:
+        return _words(after or before)
+    return f"{_words(before)} → {_words(after)}"
+
+
+def _words(finding: Finding | None) -> str:
+    if finding is None:
+        return ""
+    start = f"{from_ms(finding.start_ms):%Y-%m-%dT%H:%M:%SZ}"
+    where = f" {finding.device}" if finding.device else ""
+    if finding.end_ms is None:
+        return f"{finding.code}{where} {start} …"
+    minutes = (finding.end_ms - finding.start_ms) / 60_000
+    end = f"{from_ms(finding.end_ms):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{finding.code}{where} {start}/{end} ({minutes:.0f} min)"
+
+
+def by_code(items: Iterable[Change[Key]]) -> dict[str, list[Change[Key]]]:
+    """Changes by the code of their findings."""
+    grouped: dict[str, list[Change[Key]]] = defaultdict(list)
+    for change in items:
+        finding = change.after or change.before
+        if finding is not None:
+            grouped[finding.code].append(change)
+    return dict(grouped)

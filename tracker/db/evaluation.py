@@ -1,0 +1,355 @@
+"""What evaluation reads and keeps between batches: claims, plans, records, checkpoints."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+import psycopg
+from msgspec import Struct
+from psycopg.rows import dict_row
+
+from tracker.model import Act, ActKind, BoundDevice, DeliveryPlan, Periods, from_ms, to_ms
+
+Connection = psycopg.Connection[Any]
+
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""A mark from this time on asks to look at the clocks again, at no record."""
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """A delivery to be judged; ``from_ms`` None: from its start."""
+
+    delivery_id: UUID
+    from_ms: int | None
+
+
+def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]:
+    """Take deliveries that are marked, the longest waiting first, and take their marks.
+
+    The row lock on the delivery's state is the lease: it ends with the transaction, however that
+    ends. Marks are deleted by one statement, whose snapshot holds exactly the marks it deletes:
+    records of a mark that commits later are judged again, never missed.
+    """
+    conn.execute(
+        """
+        INSERT INTO delivery_state (delivery_id)
+        SELECT DISTINCT m.delivery_id FROM dirty m JOIN deliveries d ON d.id = m.delivery_id
+        WHERE NOT EXISTS (SELECT 1 FROM delivery_state s WHERE s.delivery_id = m.delivery_id)
+        ON CONFLICT DO NOTHING
+        """
+    )
+    ids = conn.execute(
+        """
+        SELECT s.delivery_id
+        FROM delivery_state s
+        JOIN (
+            SELECT delivery_id, min(marked_at) AS since FROM dirty GROUP BY delivery_id
+        ) m USING (delivery_id)
+        WHERE (s.retry_at IS NULL OR s.retry_at <= clock_timestamp() OR %(only)s::uuid IS NOT NULL)
+          AND (%(only)s::uuid IS NULL OR s.delivery_id = %(only)s)
+        ORDER BY m.since, s.delivery_id
+        LIMIT %(limit)s
+        FOR UPDATE OF s SKIP LOCKED
+        """,
+        {"limit": limit, "only": only},
+    ).fetchall()
+    if not ids:
+        return []
+    rows = conn.execute(
+        """
+        WITH gone AS (
+            DELETE FROM dirty WHERE delivery_id = ANY(%s) RETURNING delivery_id, from_t
+        )
+        SELECT delivery_id, bool_or(from_t IS NULL), min(from_t) FROM gone GROUP BY delivery_id
+        """,
+        ([row[0] for row in ids],),
+    ).fetchall()
+    return [
+        Claim(delivery_id=id_, from_ms=None if whole else to_ms(from_t))
+        for id_, whole, from_t in rows
+    ]
+
+
+# ---------------------------------------------------------------- plans
+
+
+class CaseFile(Struct, frozen=True, kw_only=True):
+    """A delivery as evaluation needs it: the pure plan, and what risk and events need."""
+
+    plan: DeliveryPlan
+    id: UUID
+    registration_number: str
+    status: str
+    carrier_id: UUID
+    route_id: int
+    goods: list[dict[str, Any]]
+    carrier_facts: dict[str, Any]
+    declarant_facts: dict[str, Any]
+    device_nos: dict[str, int]
+
+
+_DELIVERIES = """
+SELECT d.id, d.registration_number, d.status, d.carrier_id, d.route_id, d.goods, d.deadline,
+       d.released_at, d.arrived_at, c.facts AS carrier_facts, e.facts AS declarant_facts
+FROM deliveries d
+JOIN participants c ON c.id = d.carrier_id
+JOIN participants e ON e.id = d.declarant_id
+WHERE d.id = ANY(%s)
+"""
+
+_BINDINGS = """
+SELECT b.delivery_id, v.id, v.device_no, v.kind, v.moving_s, v.parked_s, b.bound_from, b.bound_to
+FROM bindings b JOIN devices v USING (device_no)
+WHERE b.delivery_id = ANY(%s) AND b.bound_from IS NOT NULL
+ORDER BY b.bound_from, v.id
+"""
+
+_ACTS = """
+SELECT delivery_id, kind, at, data FROM delivery_acts WHERE delivery_id = ANY(%s) ORDER BY at, id
+"""
+
+
+def case_files(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, CaseFile]:
+    """Plans of deliveries with their bindings and acts."""
+    devices: dict[UUID, list[BoundDevice]] = defaultdict(list)
+    numbers: dict[UUID, dict[str, int]] = defaultdict(dict)
+    for id_, name, no, kind, moving_s, parked_s, since, until in conn.execute(
+        _BINDINGS, (list(ids),)
+    ):
+        numbers[id_][name] = no
+        devices[id_].append(
+            _bound(name, kind, Periods(moving_s=moving_s, parked_s=parked_s), since, until)
+        )
+    acts: dict[UUID, list[Act]] = defaultdict(list)
+    for id_, kind, at, data in conn.execute(_ACTS, (list(ids),)):
+        acts[id_].append(Act(kind=ActKind(kind), t_ms=to_ms(at), data=data))
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(_DELIVERIES, (list(ids),)).fetchall()
+    return {
+        row["id"]: _case_file(
+            row, tuple(devices[row["id"]]), tuple(acts[row["id"]]), numbers[row["id"]]
+        )
+        for row in rows
+    }
+
+
+def _bound(
+    name: str,
+    kind: Literal["seal", "gps"],
+    periods: Periods,
+    since: datetime,
+    until: datetime | None,
+) -> BoundDevice:
+    return BoundDevice(
+        id=name,
+        kind=kind,
+        periods=periods,
+        from_ms=to_ms(since),
+        to_ms=None if until is None else to_ms(until),
+    )
+
+
+def _case_file(
+    row: dict[str, Any],
+    devices: tuple[BoundDevice, ...],
+    acts: tuple[Act, ...],
+    numbers: dict[str, int],
+) -> CaseFile:
+    released, arrived = row["released_at"], row["arrived_at"]
+    plan = DeliveryPlan(
+        id=str(row["id"]),
+        deadline_ms=to_ms(row["deadline"]),
+        released_ms=None if released is None else to_ms(released),
+        arrived_ms=None if arrived is None else to_ms(arrived),
+        devices=devices,
+        acts=acts,
+        cancelled=row["status"] == "cancelled",
+    )
+    return CaseFile(
+        plan=plan,
+        id=row["id"],
+        registration_number=row["registration_number"],
+        status=row["status"],
+        carrier_id=row["carrier_id"],
+        route_id=row["route_id"],
+        goods=row["goods"],
+        carrier_facts=row["carrier_facts"],
+        declarant_facts=row["declarant_facts"],
+        device_nos=numbers,
+    )
+
+
+# ---------------------------------------------------------------- records
+
+
+class StoredRecord(Struct, frozen=True, kw_only=True):
+    """A stored record of a bound device, with the time at which it stands in the delivery."""
+
+    delivery_id: UUID
+    device: str
+    kind: Literal["seal", "gps"]
+    received_ms: int
+    t_ms: int
+    timed: bool
+    body: bytes
+
+
+# records_after: all records of bound devices, within each binding, after the checkpoint.
+_RECORDS = """
+SELECT b.delivery_id, v.id, v.kind, t.received_at, t.t_star, t.body
+FROM unnest(%(ids)s::uuid[], %(after)s::timestamptz[]) AS c (delivery_id, after)
+JOIN bindings b USING (delivery_id)
+JOIN devices v USING (device_no)
+JOIN telemetry t ON t.device_no = b.device_no
+    AND t.t_star > c.after AND t.t_star >= b.bound_from
+    AND t.t_star < coalesce(b.bound_to, 'infinity')
+WHERE b.bound_from IS NOT NULL
+"""
+
+# timeless_records: records without t* take that of the nearest lower number of their generation
+# that has one, else of the nearest higher (detection.md); they are few, and have their own index.
+_TIMELESS = """
+SELECT b.delivery_id, v.id, v.kind, t.received_at, n.t_star, t.body
+FROM bindings b
+JOIN devices v USING (device_no)
+JOIN telemetry t ON t.device_no = b.device_no AND t.t_star IS NULL
+CROSS JOIN LATERAL (
+    SELECT coalesce(
+        (SELECT l.t_star FROM telemetry l
+         WHERE l.device_no = t.device_no AND l.gen = t.gen AND l.seq < t.seq
+           AND l.t_star IS NOT NULL ORDER BY l.seq DESC LIMIT 1),
+        (SELECT h.t_star FROM telemetry h
+         WHERE h.device_no = t.device_no AND h.gen = t.gen AND h.seq > t.seq
+           AND h.t_star IS NOT NULL ORDER BY h.seq LIMIT 1)
+    ) AS t_star
+) AS n
+WHERE b.delivery_id = ANY(%(ids)s) AND b.bound_from IS NOT NULL
+  AND n.t_star >= b.bound_from AND n.t_star < coalesce(b.bound_to, 'infinity')
+"""
+
+_BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
+
+
+def records_after(conn: Connection, after_ms: Mapping[UUID, int | None]) -> list[StoredRecord]:
+    """Records of deliveries after a t* each (None: all)."""
+    params = {
+        "ids": list(after_ms),
+        "after": [_BEGINNING if t is None else from_ms(t) for t in after_ms.values()],
+    }
+    rows = conn.execute(_RECORDS, params).fetchall()
+    return [_stored(row, timed=True) for row in rows]
+
+
+def timeless_records(conn: Connection, ids: Sequence[UUID]) -> list[StoredRecord]:
+    """Records without a time of their own, at their neighbours' time."""
+    rows = conn.execute(_TIMELESS, {"ids": list(ids)}).fetchall()
+    return [_stored(row, timed=False) for row in rows]
+
+
+def _stored(row: tuple[Any, ...], *, timed: bool) -> StoredRecord:
+    delivery_id, device, kind, received_at, t_star, body = row
+    return StoredRecord(
+        delivery_id=delivery_id,
+        device=device,
+        kind=kind,
+        received_ms=to_ms(received_at),
+        t_ms=to_ms(t_star),
+        timed=timed,
+        body=body,
+    )
+
+
+# ---------------------------------------------------------------- checkpoints
+
+KEEP_HOURS = 48
+"""Late data is rarely older than two days of driving; older still is judged from the start."""
+
+
+def checkpoints_before(
+    conn: Connection, before_ms: Mapping[UUID, int], version: str
+) -> dict[UUID, bytes]:
+    """For each delivery its newest state from before a t*; none: it is judged from the start."""
+    rows = conn.execute(
+        """
+        SELECT DISTINCT ON (c.delivery_id) c.delivery_id, c.state
+        FROM unnest(%s::uuid[], %s::timestamptz[]) AS w (delivery_id, before)
+        JOIN checkpoints c USING (delivery_id)
+        WHERE c.upto < w.before AND c.version = %s
+        ORDER BY c.delivery_id, c.upto DESC
+        """,
+        (list(before_ms), [min(from_ms(t), FOREVER) for t in before_ms.values()], version),
+    ).fetchall()
+    return dict(rows)
+
+
+def save_checkpoint(
+    conn: Connection,
+    delivery_id: UUID,
+    *,
+    after_ms: int | None,
+    upto_ms: int,
+    version: str,
+    state: bytes,
+) -> None:
+    """Keep a state; forget those it replaces.
+
+    ``after_ms``: up to where the state it was made from reached. What lies after it was made from
+    records that have changed since. Of older states the last of each hour is kept, for two days.
+    """
+    upto = from_ms(upto_ms)
+    conn.execute(
+        """
+        DELETE FROM checkpoints
+        WHERE delivery_id = %(id)s
+          AND (upto > %(after)s
+               OR date_trunc('hour', upto) = date_trunc('hour', %(upto)s::timestamptz)
+               OR upto < %(oldest)s)
+        """,
+        {
+            "id": delivery_id,
+            "after": _BEGINNING if after_ms is None else from_ms(after_ms),
+            "upto": upto,
+            "oldest": upto - timedelta(hours=KEEP_HOURS),
+        },
+    )
+    conn.execute(
+        "INSERT INTO checkpoints (delivery_id, upto, version, state) VALUES (%s, %s, %s, %s)",
+        (delivery_id, upto, version, state),
+    )
+
+
+# ---------------------------------------------------------------- faults and clocks
+
+
+def record_fault(conn: Connection, delivery_id: UUID, *, fault_id: str, retry_at: datetime) -> None:
+    """Note that a delivery could not be judged; its marks stay, so it is not settled."""
+    conn.execute(
+        """
+        INSERT INTO delivery_state (delivery_id, error, retry_at) VALUES (%(id)s, %(fault)s, %(at)s)
+        ON CONFLICT (delivery_id) DO UPDATE SET error = %(fault)s, retry_at = %(at)s
+        """,
+        {"id": delivery_id, "fault": fault_id, "at": retry_at},
+    )
+
+
+def mark_clocks(conn: Connection, now: datetime) -> int:
+    """Mark the deliveries whose clock has come; how many. Their records need not be read again."""
+    rows = conn.execute(
+        """
+        WITH due AS (
+            SELECT delivery_id FROM delivery_state
+            WHERE next_clock_at <= %(now)s FOR UPDATE SKIP LOCKED
+        ), marked AS (
+            UPDATE delivery_state s SET next_clock_at = NULL
+            FROM due WHERE due.delivery_id = s.delivery_id RETURNING s.delivery_id
+        )
+        INSERT INTO dirty (delivery_id, from_t) SELECT delivery_id, %(forever)s FROM marked
+        RETURNING 1
+        """,
+        {"now": now, "forever": FOREVER},
+    ).fetchall()
+    return len(rows)

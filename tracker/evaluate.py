@@ -1,0 +1,109 @@
+"""Evaluate: judge the deliveries that new records, acts or clocks have touched.
+
+Woken by NOTIFY, and looking by itself every second, since a notification lost with a connection
+must not leave a delivery unjudged. Any number may run: each takes what no other holds.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import structlog
+from prometheus_client import Counter, Histogram
+
+from tracker.db.evaluation import record_fault
+from tracker.db.marks import DIRTY_CHANNEL
+from tracker.pipeline import judge
+from tracker.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+LOOK_AGAIN_S = 1.0
+RETRY_S = 1.0
+FAULT_RETRY = timedelta(minutes=1)
+"""A detector's fault lasts until the code changes or late data comes: once a minute is enough."""
+
+JUDGED = Counter("tracker_deliveries_judged_total", "Deliveries judged.")
+FAULTS = Counter("tracker_judging_faults_total", "Deliveries that could not be judged.")
+BATCH_SECONDS = Histogram("tracker_judge_batch_seconds", "Duration of a judging transaction.")
+
+
+class Evaluator:
+    """One worker of the second stage."""
+
+    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+        self._settings = settings
+        self._stop = stop
+
+    def run(self) -> None:
+        """Work until ``stop`` is set; after a lost database, connect again."""
+        while not self._stop.is_set():
+            try:
+                with self._connect() as work, self._connect() as ears:
+                    ears.execute(f"LISTEN {DIRTY_CHANNEL}")
+                    self._work(work, ears)
+            except psycopg.OperationalError as exc:
+                log.error("the database is away, trying again", error=str(exc))
+                self._stop.wait(RETRY_S)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            self._settings.database_url,
+            autocommit=True,
+            application_name="tracker-evaluate",
+            connect_timeout=5,
+            # The planner's estimates for unnested batches make JIT compile for nothing.
+            options="-c timezone=UTC -c jit=off",
+        )
+
+    def _work(self, work: psycopg.Connection[Any], ears: psycopg.Connection[Any]) -> None:
+        while not self._stop.is_set():
+            if not self.judge_batch(work):
+                for _ in ears.notifies(timeout=LOOK_AGAIN_S, stop_after=1):
+                    pass
+
+    def judge_batch(self, conn: psycopg.Connection[Any]) -> int:
+        """Judge one batch; if that fails, find the delivery that it fails on."""
+        try:
+            return self._judge(conn, self._settings.evaluate_batch)
+        except psycopg.OperationalError:
+            raise
+        except Exception:
+            log.exception("batch not judged, judging its deliveries one by one")
+            return self._judge_singly(conn)
+
+    @BATCH_SECONDS.time()
+    def _judge(self, conn: psycopg.Connection[Any], limit: int, only: UUID | None = None) -> int:
+        with conn.transaction():
+            judged = judge(conn, now=datetime.now(UTC), limit=limit, only=only)
+        JUDGED.inc(judged)
+        return judged
+
+    def _judge_singly(self, conn: psycopg.Connection[Any]) -> int:
+        rows = conn.execute(
+            "SELECT delivery_id FROM dirty GROUP BY 1 ORDER BY min(marked_at) LIMIT %s",
+            (self._settings.evaluate_batch,),
+        ).fetchall()
+        return sum(self._judge_one(conn, row[0]) for row in rows)
+
+    def _judge_one(self, conn: psycopg.Connection[Any], delivery_id: UUID) -> int:
+        try:
+            return self._judge(conn, 1, delivery_id)
+        except psycopg.OperationalError:
+            raise
+        except Exception:
+            fault_id = uuid4().hex
+            log.exception("delivery not judged", delivery_id=str(delivery_id), fault_id=fault_id)
+            FAULTS.inc()
+            retry_at = datetime.now(UTC) + FAULT_RETRY
+            record_fault(conn, delivery_id, fault_id=fault_id, retry_at=retry_at)
+            return 0
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Evaluate until ``stop`` is set."""
+    Evaluator(settings, stop).run()

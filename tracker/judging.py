@@ -1,0 +1,471 @@
+"""The second stage, step by step: marked deliveries → anomalies, alerts, risk, events.
+
+A `Judging` is one batch of deliveries on its way through the steps of `tracker.pipeline.JUDGE`.
+The decisions are pure functions of the layers below; the steps here load, call and save.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+
+from tracker import alerts
+from tracker.anomalies import (
+    VERSION,
+    Fold,
+    Limits,
+    Present,
+    Scenery,
+    dump,
+    fold,
+    load,
+    order_of,
+    present,
+    version_of,
+)
+from tracker.changes import Change, Known, by_code, changes, sentence
+from tracker.db import evaluation as db
+from tracker.db import findings as out
+from tracker.db.evaluation import CaseFile, StoredRecord
+from tracker.db.facts import Wanted, facts_of_fixes
+from tracker.db.findings import StoredAlert, StoredAnomaly
+from tracker.db.outbox import Event, append
+from tracker.db.reading import EVERYTHING, rfc3339
+from tracker.db.reading_alerts import alerts_by_id
+from tracker.model import Finding, FixFacts, Observation, Record, to_ms
+from tracker.participants import category
+from tracker.payload import Decoded, decode_record
+from tracker.risk import Assessment, FindingFacts, GoodsFacts, SubjectFacts, assess
+from tracker.track import FixPosition, position_of
+
+Connection = psycopg.Connection[Any]
+
+
+@dataclass(kw_only=True)
+class Case:
+    """One delivery being judged."""
+
+    file: CaseFile
+    from_ms: int | None
+    before: Fold = field(default_factory=Fold)
+    observations: list[Observation] = field(default_factory=list)
+    after: Fold = field(default_factory=Fold)
+    over: tuple[Finding, ...] = ()
+    now: Present | None = None
+    anomalies: dict[UUID, StoredAnomaly] = field(default_factory=dict)
+    changed: list[Change[UUID]] = field(default_factory=list)
+    told: list[UUID] = field(default_factory=list)
+    alert_ids: set[UUID] = field(default_factory=set)
+    assessed: Assessment | None = None
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def present(self) -> Present:
+        """What is the case at the end of the data; there once the fold has run."""
+        assert self.now is not None
+        return self.now
+
+
+@dataclass(kw_only=True)
+class Judging:
+    """One batch of deliveries."""
+
+    now: datetime
+    limits: Limits
+    limit: int
+    only: UUID | None = None
+    cases: dict[UUID, Case] = field(default_factory=dict)
+    records: list[StoredRecord] = field(default_factory=list)
+
+    @property
+    def settings_version(self) -> str:
+        """Names exactly the thresholds in force."""
+        return version_of(self.limits)
+
+    @property
+    def state_version(self) -> str:
+        """A stored state is read only by the code and thresholds that wrote it."""
+        return f"{VERSION}/{self.settings_version}"
+
+    def scenery(self, case: Case) -> Scenery:
+        """What the fold may look at besides the observations."""
+        return Scenery(plan=case.file.plan, limits=self.limits, now_ms=to_ms(self.now))
+
+
+# ---------------------------------------------------------------- load
+
+
+def claim(conn: Connection, batch: Judging) -> None:
+    """Take marked deliveries, with their plans."""
+    claims = db.claim(conn, batch.limit, batch.only)
+    files = db.case_files(conn, [c.delivery_id for c in claims])
+    for c in claims:
+        if c.delivery_id in files:
+            batch.cases[c.delivery_id] = Case(file=files[c.delivery_id], from_ms=c.from_ms)
+
+
+def load_states(conn: Connection, batch: Judging) -> None:
+    """The newest state from before the earliest news of each delivery.
+
+    A delivery with records that have no time of their own is judged from its start: a late record
+    may move them.
+    """
+    batch.records = db.timeless_records(conn, list(batch.cases))
+    whole = {record.delivery_id for record in batch.records}
+    before = {
+        id_: case.from_ms
+        for id_, case in batch.cases.items()
+        if case.from_ms is not None and id_ not in whole
+    }
+    for id_, state in db.checkpoints_before(conn, before, batch.state_version).items():
+        batch.cases[id_].before = load(state)
+
+
+def load_records(conn: Connection, batch: Judging) -> None:
+    """The records after each state, as observations with their facts, in the order law."""
+    after = {id_: case.before.upto_ms for id_, case in batch.cases.items()}
+    batch.records += db.records_after(conn, after)
+    decoded = [(stored, _record(stored)) for stored in batch.records]
+    positions = [_position(stored, record) for stored, record in decoded]
+    wanted = [
+        Wanted(
+            route_id=batch.cases[stored.delivery_id].file.route_id,
+            t_ms=stored.t_ms,
+            position=position,
+        )
+        for (stored, _), position in zip(decoded, positions, strict=True)
+        if position is not None
+    ]
+    facts = iter(facts_of_fixes(conn, wanted))
+    for (stored, record), position in zip(decoded, positions, strict=True):
+        seen = _observation(stored, record, next(facts) if position is not None else None)
+        batch.cases[stored.delivery_id].observations.append(seen)
+    for case in batch.cases.values():
+        case.observations.sort(key=order_of)
+
+
+def _record(stored: StoredRecord) -> Record:
+    outcome = decode_record(stored.body)
+    if not isinstance(outcome, Decoded):
+        raise ValueError(f"a stored record of {stored.device} cannot be read: {outcome.detail}")
+    return outcome.record
+
+
+def _position(stored: StoredRecord, record: Record) -> FixPosition | None:
+    return position_of(record, stored.t_ms, stored.received_ms) if stored.timed else None
+
+
+def _observation(stored: StoredRecord, record: Record, fix: FixFacts | None) -> Observation:
+    seal, event = record.seal, record.evt
+    untimed = Observation(
+        device=stored.device,
+        kind=stored.kind,
+        gen=record.gen,
+        seq=record.seq,
+        t_ms=stored.t_ms,
+        timed=False,
+        rope=seal.rope if seal else None,
+        case=seal.case if seal else None,
+        lock=seal.lock if seal else None,
+        event=event.code if event else None,
+    )
+    return _with_measures(untimed, record, fix) if stored.timed else untimed
+
+
+def _with_measures(seen: Observation, record: Record, fix: FixFacts | None) -> Observation:
+    motion, power = record.mot, record.pwr
+    return Observation(
+        device=seen.device,
+        kind=seen.kind,
+        gen=seen.gen,
+        seq=seen.seq,
+        t_ms=seen.t_ms,
+        rope=seen.rope,
+        case=seen.case,
+        lock=seen.lock,
+        event=seen.event,
+        moving=motion.mov if motion else None,
+        odometer_m=motion.odo if motion else None,
+        sleep_s=record.sleep_s or 0.0,
+        battery_pct=power.bat if power else None,
+        external_mv=power.ext if power else None,
+        jam=record.fix.jam if record.fix else None,
+        fix=fix,
+    )
+
+
+# ---------------------------------------------------------------- judge
+
+
+def fold_records(conn: Connection, batch: Judging) -> None:
+    """Fold the observations; keep the state for the next batch."""
+    for id_, case in batch.cases.items():
+        scenery = batch.scenery(case)
+        case.after, case.over = fold(case.before, case.observations, scenery)
+        case.now = present(case.after, scenery)
+        if case.after.upto_ms is not None and case.observations:
+            db.save_checkpoint(
+                conn,
+                id_,
+                after_ms=case.before.upto_ms,
+                upto_ms=case.after.upto_ms,
+                version=batch.state_version,
+                state=dump(case.after),
+            )
+
+
+def compare(conn: Connection, batch: Judging) -> None:
+    """What is found now against what was found before.
+
+    Stored episodes that were decided before the state that the fold began from are final.
+    """
+    for id_, stored in out.standing_anomalies(conn, list(batch.cases)).items():
+        case = batch.cases[id_]
+        case.anomalies = {anomaly.id: anomaly for anomaly in stored}
+        begun_ms = case.before.upto_ms
+        known = [
+            Known(key=anomaly.id, finding=anomaly.finding)
+            for anomaly in stored
+            if not _is_final(anomaly.finding, begun_ms)
+        ]
+        case.changed = changes(known, [*case.over, *case.present.findings])
+
+
+def _is_final(finding: Finding, begun_ms: int | None) -> bool:
+    decided_ms = finding.decided_ms
+    return decided_ms is not None and begun_ms is not None and decided_ms <= begun_ms
+
+
+def plan_alerts(conn: Connection, batch: Judging) -> None:
+    """What the changes do to alerts, and the anomalies with the alerts they belong to."""
+    unresolved = out.unresolved_alerts(conn, list(batch.cases))
+    written: list[tuple[UUID, StoredAnomaly]] = []
+    for id_, case in batch.cases.items():
+        keyed = [_keyed(change) for change in case.changed]
+        for code, items in by_code(keyed).items():
+            ids = _plan(conn, batch, case, unresolved.get((id_, code)), code, items)
+            written += [(id_, case.anomalies[anomaly_id]) for anomaly_id in ids]
+    out.write_anomalies(conn, written)
+
+
+def _keyed(change: Change[UUID]) -> Change[UUID]:
+    if change.key is not None:
+        return change
+    return Change(kind=change.kind, key=uuid4(), before=change.before, after=change.after)
+
+
+def _plan(
+    conn: Connection,
+    batch: Judging,
+    case: Case,
+    alert: StoredAlert | None,
+    code: str,
+    items: list[Change[UUID]],
+) -> list[UUID]:
+    """Plan and store the alert of one (delivery, code); returns the anomalies to be written."""
+    told = [change for change in items if change.kind != "refreshed"]
+    plan = alerts.plan(alert.view if alert else None, _anomaly_changes(told), batch.now)
+    alert_id = alert.id if alert else uuid4()
+    if plan.action != "none":
+        out.write_alert(conn, (case.file.id, code), alert_id, plan, batch.now)
+        case.alert_ids.add(alert_id)
+    _note_finished(conn, case, alert, told, batch.now)
+    raised = set(plan.anomaly_ids)
+    for change in items:
+        assert change.key is not None
+        joins = alert_id if str(change.key) in raised else None
+        _apply(case, change, change.key, batch, joins)
+    case.told += [change.key for change in told if change.key is not None]
+    return [change.key for change in items if change.key is not None]
+
+
+def _anomaly_changes(items: Iterable[Change[UUID]]) -> list[alerts.AnomalyChange]:
+    result = []
+    for change in items:
+        finding = change.after or change.before
+        if finding is not None and change.kind != "refreshed":
+            result.append(
+                alerts.AnomalyChange(
+                    anomaly_id=str(change.key),
+                    kind=change.kind,
+                    severity=finding.severity,
+                    text=sentence(change.before, change.after),
+                )
+            )
+    return result
+
+
+def _note_finished(
+    conn: Connection,
+    case: Case,
+    alert: StoredAlert | None,
+    told: list[Change[UUID]],
+    now: datetime,
+) -> None:
+    """A resolved alert whose anomalies change gets a line in its history, and stays resolved."""
+    finished: dict[UUID, list[Change[UUID]]] = defaultdict(list)
+    for change in told:
+        stored = case.anomalies.get(change.key) if change.key else None
+        if stored and stored.alert_id and (alert is None or stored.alert_id != alert.id):
+            finished[stored.alert_id].append(change)
+    for alert_id, items in finished.items():
+        out.write_history(conn, alert_id, alerts.notes(_anomaly_changes(items), now))
+        case.alert_ids.add(alert_id)
+
+
+def _apply(case: Case, change: Change[UUID], key: UUID, batch: Judging, joins: UUID | None) -> None:
+    stored = case.anomalies.get(key)
+    finding = change.after or change.before
+    assert finding is not None
+    status = "open" if finding.end_ms is None else "closed"
+    case.anomalies[key] = StoredAnomaly(
+        id=key,
+        finding=finding,
+        status="retracted" if change.kind == "retracted" else status,
+        settings_version=batch.settings_version,
+        found_at=stored.found_at if stored else batch.now,
+        alert_id=joins or (stored.alert_id if stored else None),
+    )
+
+
+# ---------------------------------------------------------------- weigh
+
+
+def weigh(conn: Connection, batch: Judging) -> None:
+    """Assess each delivery's risk by its standing anomalies and what people found of them."""
+    resolved = out.findings_of_alerts(conn, list(batch.cases))
+    for id_, case in batch.cases.items():
+        standing = [a for a in case.anomalies.values() if a.status != "retracted"]
+        case.assessed = assess(
+            subject=SubjectFacts(
+                carrier=category(case.file.carrier_facts).level,
+                declarant=category(case.file.declarant_facts).level,
+            ),
+            goods=[_goods(line) for line in case.file.goods],
+            findings=[_finding_facts(a, resolved, batch.now) for a in standing],
+        )
+        told = out.write_assessment(conn, id_, case.assessed, batch.now)
+        if told is not None:
+            case.events.append(Event(kind="risk", delivery_id=id_, payload=told))
+
+
+def _goods(line: dict[str, Any]) -> GoodsFacts:
+    return GoodsFacts(
+        hs_code=line["hs_code"],
+        value_kzt=line.get("value_kzt") or 0,
+        payments_at_stake_kzt=line.get("payments_at_stake_kzt") or 0,
+    )
+
+
+def _finding_facts(
+    anomaly: StoredAnomaly, resolved: dict[UUID, str], now: datetime
+) -> FindingFacts:
+    finding = anomaly.finding
+    end_ms = finding.end_ms
+    return FindingFacts(
+        code=finding.code,
+        severity=finding.severity,
+        status="open" if end_ms is None else "closed",
+        evidence=finding.evidence,
+        # While an episode lasts only its data counts, so that an assessment is not new each second.
+        duration_s=None if end_ms is None else (end_ms - finding.start_ms) / 1000,
+        finding_of_alert=resolved.get(anomaly.alert_id) if anomaly.alert_id else None,
+        anomaly_id=str(anomaly.id),
+    )
+
+
+# ---------------------------------------------------------------- save
+
+
+def save(conn: Connection, batch: Judging) -> None:
+    """Status, where evaluation stands, and where each device is."""
+    for id_, case in batch.cases.items():
+        _advance(conn, case, batch)
+        assert case.assessed is not None
+        out.write_state(
+            conn,
+            id_,
+            now=batch.now,
+            next_clock_ms=case.present.next_clock_ms,
+            progress_m=_progress_m(case.present),
+            assessed=case.assessed,
+        )
+    out.write_positions(
+        conn,
+        (
+            (id_, case.file.device_nos[device], newest)
+            for id_, case in batch.cases.items()
+            if case.observations
+            for device, newest in sorted(case.present.newest.items())
+        ),
+    )
+
+
+def _progress_m(now: Present) -> float | None:
+    places = [n.place.progress_m for n in now.newest.values() if n.place is not None]
+    return max(places, default=None)
+
+
+def _advance(conn: Connection, case: Case, batch: Judging) -> None:
+    file = case.file
+    after = status_after(
+        file.status,
+        moved=case.after.moved,
+        late=to_ms(batch.now) >= file.plan.deadline_ms,
+    )
+    if after != file.status and out.write_status(conn, file.id, file.status, after):
+        case.events.append(
+            Event(
+                kind="delivery",
+                delivery_id=file.id,
+                payload={
+                    "id": str(file.id),
+                    "registration_number": file.registration_number,
+                    "status": after,
+                    "carrier_id": str(file.carrier_id),
+                    "at": rfc3339(batch.now),
+                },
+            )
+        )
+
+
+def status_after(status: str, *, moved: bool, late: bool) -> str:
+    """What telemetry and the clock do to a delivery's status: released → in transit → overdue."""
+    if status in ("released", "in_transit") and late:
+        return "overdue"
+    if status == "released" and moved:
+        return "in_transit"
+    return status
+
+
+def publish(conn: Connection, batch: Judging) -> None:
+    """The events of all that was told, in one go and last: it makes other writers wait."""
+    events: list[Event] = []
+    for id_, case in batch.cases.items():
+        events += [
+            Event(
+                kind="anomaly",
+                delivery_id=id_,
+                payload=out.anomaly_payload(id_, case.anomalies[key]),
+            )
+            for key in case.told
+        ]
+    shown = alerts_by_id(conn, EVERYTHING, [i for c in batch.cases.values() for i in c.alert_ids])
+    events += [
+        Event(kind="alert", delivery_id=row["delivery_id"], payload=_without_rank(row))
+        for row in shown
+    ]
+    for case in batch.cases.values():
+        events += case.events
+    append(conn, events)
+
+
+def _without_rank(alert: dict[str, Any]) -> dict[str, Any]:
+    """A rank is true only when read: the stream adds it."""
+    return {name: value for name, value in alert.items() if name != "rank"}

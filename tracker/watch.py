@@ -1,0 +1,87 @@
+"""Watch: the clocks. Silence and deadlines come without a record; partitions are made ahead.
+
+One leader at a time, by advisory lock; the others wait to take over. It decides nothing itself: it
+marks the deliveries whose clock has come, and evaluation judges them with the same functions.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import structlog
+from prometheus_client import Counter
+
+from tracker.db.evaluation import mark_clocks
+from tracker.db.marks import DIRTY_CHANNEL
+from tracker.db.partitions import ensure_partitions
+from tracker.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+LEADER_LOCK = 7238247
+RETRY_S = 1.0
+PARTITIONS_EVERY = timedelta(hours=1)
+
+CLOCKS = Counter("tracker_clocks_total", "Deliveries marked because a clock of theirs had come.")
+
+
+class Watch:
+    """The clocks of all deliveries."""
+
+    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._partitions_at: datetime | None = None
+
+    def run(self) -> None:
+        """Watch until ``stop`` is set; after a lost database, connect and lead again."""
+        while not self._stop.is_set():
+            try:
+                with self._connect() as conn:
+                    if self._lead(conn):
+                        self._tick_until_stopped(conn)
+                    else:
+                        self._stop.wait(self._settings.watch_tick_s)
+            except psycopg.OperationalError as exc:
+                log.error("the database is away, trying again", error=str(exc))
+                self._stop.wait(RETRY_S)
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            self._settings.database_url,
+            autocommit=True,
+            application_name="tracker-watch",
+            connect_timeout=5,
+            options="-c timezone=UTC",
+        )
+
+    def _lead(self, conn: psycopg.Connection[Any]) -> bool:
+        row = conn.execute("SELECT pg_try_advisory_lock(%s)", (LEADER_LOCK,)).fetchone()
+        return bool(row and row[0])
+
+    def _tick_until_stopped(self, conn: psycopg.Connection[Any]) -> None:
+        log.info("leading")
+        while not self._stop.is_set():
+            self.tick(conn, datetime.now(UTC))
+            self._stop.wait(self._settings.watch_tick_s)
+
+    def tick(self, conn: psycopg.Connection[Any], now: datetime) -> int:
+        """Mark what is due at ``now``; how many deliveries."""
+        with conn.transaction():
+            marked = mark_clocks(conn, now)
+            if marked:
+                conn.execute("SELECT pg_notify(%s, '')", (DIRTY_CHANNEL,))
+        CLOCKS.inc(marked)
+        if self._partitions_at is None or now - self._partitions_at >= PARTITIONS_EVERY:
+            with conn.transaction():
+                ensure_partitions(conn, now)
+            self._partitions_at = now
+        return marked
+
+
+def run(settings: Settings, stop: threading.Event) -> None:
+    """Watch until ``stop`` is set."""
+    Watch(settings, stop).run()
