@@ -22,6 +22,7 @@ from tests.support.stack import Stack, start_stack
 from tests.support.waiting import wait_until
 from tracker.embedded import datadir
 from tracker.embedded.datadir import DataDir
+from tracker.embedded.mosquitto import SubscriptionCount
 from tracker.errors import SetupError
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,14 @@ def test_the_one_line_tells_how_to_reach_everything(stack: Stack) -> None:
 def test_the_administrator_can_log_in(stack: Stack) -> None:
     with stack.http_client() as client:
         assert client.get("/api/v1/deliveries").status_code == 200
+
+
+def test_ingest_has_subscribed_before_the_line_is_printed(own_stack: Stack) -> None:
+    host, port = own_stack.mqtt
+    with SubscriptionCount(host=host, port=port) as subscriptions:
+        wait_until(lambda: subscriptions.of_others > 0, 5, "the broker to know its subscriptions")
+    log = (own_stack.home / "logs/ingest.log").read_text()
+    assert '"connected"' in log
 
 
 def test_no_reference_data_is_loaded(stack: Stack) -> None:

@@ -7,6 +7,10 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from tracker.embedded import children
 from tracker.embedded.children import LOOPBACK, Account
@@ -27,7 +31,8 @@ LIMITS = {
     "max_packet_size": "1048576",
     # Longer than the longest backlog a device may bring (30 days).
     "persistent_client_expiration": "60d",
-    "sys_interval": "10",
+    # `SubscriptionCount` waits for it at the start.
+    "sys_interval": "1",
     "set_tcp_nodelay": "true",
 }
 
@@ -125,3 +130,36 @@ class PrivateMosquitto:
             time.sleep(0.05)
         last = self._log.read_text(errors="replace").splitlines()[-1:]
         raise SetupError(f"Mosquitto ended: {' '.join(last) or 'no message'} (log: {self._log})")
+
+
+class SubscriptionCount:
+    """Asks the broker how many subscriptions it holds. Use as a context manager.
+
+    What is published before ingest has subscribed for the first time reaches nobody, so a stack
+    is not ready before.
+    """
+
+    TOPIC = "$SYS/broker/subscriptions/count"
+
+    def __init__(self, *, host: str, port: int) -> None:
+        self._count = 0
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        self._client.on_connect = lambda client, *_: client.subscribe(self.TOPIC)
+        self._client.on_message = self._noted
+        self._client.connect_async(host, port)
+
+    def __enter__(self) -> Self:
+        self._client.loop_start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    @property
+    def of_others(self) -> int:
+        """Subscriptions besides the one that asks."""
+        return self._count - 1
+
+    def _noted(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
+        self._count = int(message.payload)

@@ -16,7 +16,7 @@ import structlog
 
 from tracker.embedded.children import LOOPBACK, choose_port
 from tracker.embedded.datadir import DataDir
-from tracker.embedded.mosquitto import PrivateMosquitto
+from tracker.embedded.mosquitto import PrivateMosquitto, SubscriptionCount
 from tracker.embedded.parts import find_mosquitto, find_postgres
 from tracker.embedded.postgres import PrivatePostgres
 from tracker.embedded.workers import TendedService, Worker
@@ -84,7 +84,9 @@ def running_stack(options: StackOptions, stop: threading.Event) -> Iterator[Runn
         _go_on(stop)
         workers = _workers(directory, postgres.dsn())
         cleanup.callback(_end_workers, workers)
-        _start_workers(workers, ports["http"], stop)
+        for worker in workers:
+            worker.start()
+        _wait_ready(workers, ports, stop)
         info = _info(directory, postgres.dsn())
         services = (TendedService("postgres", postgres), TendedService("mosquitto", mosquitto))
         yield RunningStack(info=info, watched=(*services, *workers))
@@ -160,20 +162,18 @@ def _workers(directory: DataDir, dsn: str) -> tuple[Worker, ...]:
     )
 
 
-def _start_workers(workers: tuple[Worker, ...], http_port: int, stop: threading.Event) -> None:
-    for worker in workers:
-        worker.start()
+def _wait_ready(workers: tuple[Worker, ...], ports: dict[str, int], stop: threading.Event) -> None:
     deadline = time.monotonic() + READY_S
-    while not _is_ready(http_port):
-        for worker in workers:
-            if worker.exit_code is not None:
-                raise SetupError(f"{worker.name} ended while starting: {worker.last_words()}")
-        if time.monotonic() > deadline:
-            raise SetupError(
-                f"the API is not ready after {READY_S:g} s; see {workers[-1].log_path}"
-            )
-        stop.wait(0.1)
-        _go_on(stop)
+    with SubscriptionCount(host=LOOPBACK, port=ports["mqtt"]) as subscriptions:
+        while subscriptions.of_others < 1 or not _is_ready(ports["http"]):
+            for worker in workers:
+                if worker.exit_code is not None:
+                    raise SetupError(f"{worker.name} ended while starting: {worker.last_words()}")
+            if time.monotonic() > deadline:
+                late = "ingest" if subscriptions.of_others < 1 else "the API"
+                raise SetupError(f"{late} is not ready after {READY_S:g} s; see its log in logs/")
+            stop.wait(0.1)
+            _go_on(stop)
 
 
 def _is_ready(http_port: int) -> bool:
