@@ -66,7 +66,7 @@ class Creation:
 
 
 def _dumped(made: tuple[BaseModel, str]) -> tuple[dict[str, Any], str]:
-    return made[0].model_dump(mode="json"), made[1]
+    return made[0].model_dump(mode="json", by_alias=True), made[1]
 
 
 def _created(content: dict[str, Any], location: str, *, replayed: bool = False) -> JSONResponse:

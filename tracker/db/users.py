@@ -85,7 +85,10 @@ def create_user(
         "participant_id": participant_id,
     }
     row = session.scalar(
-        insert(User).values(**values).on_conflict_do_nothing(index_elements=["username"]).returning(User)
+        insert(User)
+        .values(**values)
+        .on_conflict_do_nothing(index_elements=["username"])
+        .returning(User)
     )
     if row is None:
         raise Conflict.field("body", "username", msg=f"{username!r} exists; choose another name")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
-from fastapi.responses import JSONResponse
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -127,7 +126,20 @@ def warning_of(error: FieldError) -> Warning:
 
 Lon = Annotated[float, Field(ge=-180, le=180)]
 Lat = Annotated[float, Field(ge=-90, le=90)]
-Position = tuple[Lon, Lat] | tuple[Lon, Lat, float]
+
+
+def _on_earth(position: tuple[float, ...]) -> tuple[float, ...]:
+    lon, lat = position[0], position[1]
+    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+        raise ValueError(f"[{lon:g}, {lat:g}] is no [lon, lat] within ±180 and ±90")
+    return position
+
+
+Position = Annotated[
+    tuple[float, ...],
+    Field(min_length=2, max_length=3, description="[lon, lat], degrees WGS 84."),
+    AfterValidator(_on_earth),
+]
 
 
 class Point(Body):
@@ -190,9 +202,3 @@ class Page(BaseModel, Generic[T]):
 
     items: list[T]
     next: str | None = None
-
-
-def created(answer: BaseModel, *, location: str, etag: str | None = None) -> JSONResponse:
-    """201 with the resource."""
-    headers = {"Location": location, **({"ETag": etag} if etag else {})}
-    return JSONResponse(answer.model_dump(mode="json"), 201, headers=headers)

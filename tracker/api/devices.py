@@ -1,0 +1,157 @@
+"""Seals and vehicle units: registering them, and how they are."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
+
+from tracker.api.creation import Creating
+from tracker.api.deps import Cursor, Limit, Reading, may, page_after
+from tracker.api.schemas.common import Page
+from tracker.api.schemas.devices import (
+    DEFAULT_PERIODS,
+    CurrentDelivery,
+    DeviceDetail,
+    DeviceIn,
+    DeviceKind,
+    DeviceOut,
+    Health,
+    KeyOut,
+    NewDeviceOut,
+    PeriodsOut,
+)
+from tracker.db import devices
+from tracker.db.reading import decode_cursor, encode_cursor, int64, rfc3339
+from tracker.db.tables import Device, DeviceState
+from tracker.db.users import CurrentUser
+from tracker.errors import NotFound
+from tracker.received import Received, ack_of
+from tracker.trust import trust
+
+router = APIRouter(prefix="/api/v1", tags=["devices"])
+
+KEY_BYTES = 32
+
+
+@router.post("/devices", status_code=201, response_model=NewDeviceOut)
+def create_device(
+    body: DeviceIn, creating: Creating, user: CurrentUser = may("devices.create")
+) -> JSONResponse:
+    """Register a device. The answer shows its key, once."""
+
+    def make() -> tuple[NewDeviceOut, str]:
+        secret = secrets.token_bytes(KEY_BYTES)
+        moving_s, parked_s = DEFAULT_PERIODS[body.kind]
+        device = devices.create_device(
+            creating.session,
+            secret=secret,
+            id=body.id,
+            kind=body.kind,
+            model=body.model,
+            hmac_required=body.kind == "seal" if body.hmac_required is None else body.hmac_required,
+            moving_s=body.periods.moving_s or moving_s,
+            parked_s=body.periods.parked_s or parked_s,
+        )
+        key = KeyOut(kid=devices.FIRST_KEY, secret_b64=base64.b64encode(secret).decode())
+        return NewDeviceOut(**_fields(device, None), key=key), f"/api/v1/devices/{device.id}"
+
+    return creating.once(body, make)
+
+
+@router.get("/devices")
+def list_devices(
+    session: Reading,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    kind: DeviceKind | None = None,
+    user: CurrentUser = may("devices.read"),
+) -> Page[DeviceOut]:
+    """All devices, in the order of registration."""
+    page = page_after(limit, decode_cursor(cursor, int64))
+    rows = devices.list_devices(session, page, kind=kind)
+    items = [DeviceOut(**_fields(device, state)) for device, state in rows[:limit]]
+    last = rows[limit - 1][0].device_no if len(rows) > limit else None
+    return Page(items=items, next=encode_cursor([last]) if last is not None else None)
+
+
+@router.get("/devices/{device_id}")
+def get_device(
+    device_id: str, session: Reading, user: CurrentUser = may("devices.read")
+) -> DeviceDetail:
+    """A device with its last record, what has been received from it, its health and trust."""
+    device = devices.device_by_id(session, device_id)
+    if device is None:
+        raise NotFound(f"no device {device_id}")
+    state = devices.device_state(session, device.device_no)
+    received = devices.received_by_gen(session, device.device_no)
+    gen = _generation(state, received)
+    ack = ack_of(gen or 0, received.get(gen, Received()) if gen is not None else Received())
+    refused = devices.refused_of(session, device.id)
+    last_record = _last_record(state)
+    return DeviceDetail(
+        **_fields(device, state),
+        last_record=last_record,
+        gen=gen,
+        acked_upto=ack["upto"],
+        missing=ack["missing"],
+        health=_health(state, last_record, refused["refused"]),
+        trust=round(trust(stored=_stored(received), **refused), 4),
+        delivery=_delivery(session, device.device_no),
+    )
+
+
+def _fields(device: Device, state: DeviceState | None) -> dict[str, Any]:
+    return {
+        "id": device.id,
+        "kind": device.kind,
+        "model": device.model,
+        "hmac_required": device.hmac_required,
+        "periods": PeriodsOut(moving_s=device.moving_s, parked_s=device.parked_s),
+        "created_at": device.created_at,
+        "online": state.online if state else None,
+        "last_received_at": state.last_received_at if state else None,
+    }
+
+
+def _generation(state: DeviceState | None, received: dict[int, Received]) -> int | None:
+    """The generation that the device is in: by its records or, if newer, by its birth."""
+    known = [*received, *([state.gen] if state and state.gen is not None else [])]
+    return max(known, default=None)
+
+
+def _stored(received: dict[int, Received]) -> int:
+    return sum(high - low for r in received.values() for low, high in r.ranges)
+
+
+def _last_record(state: DeviceState | None) -> dict[str, Any] | None:
+    if state is None or state.last_body is None:
+        return None
+    record = json.loads(state.last_body)
+    return {**record, "t": rfc3339(state.last_t_star)}
+
+
+def _health(state: DeviceState | None, last: dict[str, Any] | None, quarantined: int) -> Health:
+    power = (last or {}).get("pwr") or {}
+    return Health(
+        online=state.online if state else None,
+        state_at=state.state_at if state else None,
+        last_received_at=state.last_received_at if state else None,
+        battery_pct=power.get("bat"),
+        external_mv=power.get("ext"),
+        quarantined=quarantined,
+    )
+
+
+def _delivery(session: Session, device_no: int) -> CurrentDelivery | None:
+    row = devices.delivery_of(session, device_no)
+    if row is None:
+        return None
+    return CurrentDelivery(
+        id=str(row.delivery_id), registration_number=row.registration_number, since=row.bound_from
+    )

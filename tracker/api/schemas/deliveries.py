@@ -1,0 +1,324 @@
+"""Deliveries, and what people record of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import AliasChoices, ConfigDict, Field, model_validator
+
+from tracker.api.schemas.common import (
+    Answer,
+    Body,
+    Code,
+    Instant,
+    Lat,
+    Lon,
+    Moment,
+    Money,
+    Name,
+    Point,
+    Warning,
+    Words,
+    text,
+)
+from tracker.api.schemas.devices import DeviceId, DeviceKind
+from tracker.api.schemas.routes import InlineRouteIn, RouteOut
+from tracker.deliveries import SealState, Status
+
+Direction = Literal["import", "transit", "export"]
+RegistrationNumber = text(longest=100)
+Plate = text(longest=32)
+
+_DELIVERY = {
+    "registration_number": "55301/010326/0000147",
+    "direction": "transit",
+    "carrier_id": "6f0b7c52-6a53-4a3e-9a41-0a4f8f6f7d11",
+    "declarant_id": "0d7f2a0e-0f0a-4d3e-8f4e-5f0d1c2b3a49",
+    "departure_post": "KZ-NURZHOLY",
+    "destination_post": "KZ-ALMATY",
+    "route_code": "R-NURZHOLY-ALMATY",
+    "deadline": "2026-03-02T20:00:00.000Z",
+    "goods": [
+        {
+            "hs_code": "8517130000",
+            "description": "Smartphones",
+            "gross_kg": 4200,
+            "value_kzt": 399000000,
+            "payments_at_stake_kzt": 52080000,
+        }
+    ],
+    "vehicle": {"plate": "123 ABC 02", "country": "KZ", "trailer": "45 XYZ 02"},
+    "devices": ["SEAL-0001", "GPS-0001"],
+    "scheduled_departure": "2026-03-01T08:00:00.000Z",
+}
+
+
+class Goods(Body):
+    """One line of goods."""
+
+    hs_code: text(longest=10, shortest=2, pattern=r"^[0-9]{2,10}$")  # type: ignore[valid-type]
+    description: Words  # type: ignore[valid-type]
+    gross_kg: Annotated[float, Field(ge=0, le=1e9)]
+    value_kzt: Money
+    payments_at_stake_kzt: Money
+
+
+class Vehicle(Body):
+    """The vehicle as declared."""
+
+    plate: Plate  # type: ignore[valid-type]
+    country: text(longest=3, shortest=2)  # type: ignore[valid-type]
+    trailer: Plate | None = None  # type: ignore[valid-type]
+    container: text(longest=32) | None = None  # type: ignore[valid-type]
+
+
+class DeliveryIn(Body):
+    """A delivery to register: exactly one of ``route_code`` and ``route``."""
+
+    registration_number: RegistrationNumber  # type: ignore[valid-type]
+    direction: Direction
+    carrier_id: UUID
+    declarant_id: UUID
+    departure_post: Code  # type: ignore[valid-type]
+    destination_post: Code  # type: ignore[valid-type]
+    route_code: Code | None = None  # type: ignore[valid-type]
+    route: InlineRouteIn | None = None
+    deadline: Instant
+    goods: Annotated[list[Goods], Field(min_length=1, max_length=1000)]
+    vehicle: Vehicle
+    devices: Annotated[list[DeviceId], Field(max_length=50)] = []  # type: ignore[valid-type]
+    scheduled_departure: Instant | None = None
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_DELIVERY]})
+
+    @model_validator(mode="after")
+    def _one_route(self) -> Self:
+        if (self.route_code is None) == (self.route is None):
+            raise ValueError("give exactly one of route_code (a declared route) and route")
+        return self
+
+
+class RouteBrief(Answer):
+    """Which route a delivery has. Its line: ``GET /deliveries/{id}/route``."""
+
+    id: int
+    code: str | None
+    name: str | dict[str, str]
+    corridor_m: float
+    length_m: float
+
+
+class BindingOut(Answer):
+    """A device of the delivery: reserved while ``from`` is null, on it until ``to``."""
+
+    device_id: str
+    kind: DeviceKind
+    from_: Moment | None = Field(
+        serialization_alias="from", validation_alias=AliasChoices("from", "from_")
+    )
+    to: Moment | None
+
+
+class LastPosition(Answer):
+    """The newest valid position of the delivery's devices."""
+
+    t: Moment
+    lon: float
+    lat: float
+    speed_kmh: float | None
+    heading_deg: float | None
+    moving: bool | None
+    device_id: str
+    distance_m: float | None = Field(description="From the declared route, m.")
+    progress_m: float | None = Field(description="Along the declared route, m.")
+
+
+class ActOut(Answer):
+    """What a person did: when it happened, when it was entered, by whom."""
+
+    kind: str
+    at: Moment
+    recorded_at: Moment
+    recorded_by: str
+    data: dict[str, Any]
+
+
+class RiskBrief(Answer):
+    """The newest risk, in short. Not shown to carriers."""
+
+    level: Literal["low", "medium", "high"]
+    rank: int | None = Field(description="1: most at stake among the active deliveries.")
+    probability: float
+    expected_loss_kzt: int
+    at: Moment | None
+
+
+class DeliveryOut(Answer):
+    """A delivery. ``risk`` is null for who may not see it, and before the first assessment."""
+
+    id: UUID
+    version: int
+    registration_number: str
+    direction: Direction
+    status: Status
+    carrier_id: UUID
+    carrier_name: str
+    declarant_id: UUID
+    declarant_name: str
+    departure_post: str
+    destination_post: str
+    route_code: str | None
+    route: RouteBrief
+    deadline: Moment
+    scheduled_departure: Moment | None
+    goods: list[dict[str, Any]]
+    vehicle: dict[str, Any]
+    devices: list[str]
+    bindings: list[BindingOut]
+    declared_at: Moment
+    released_at: Moment | None
+    arrived_at: Moment | None
+    last_position: LastPosition | None
+    progress_m: float | None
+    settled: bool = Field(description="Every stored record and act has been judged.")
+    risk: RiskBrief | None = None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "3b0fbb0c-2f5e-44b4-a5b6-4f1c7a0d9e55",
+                    "version": 2,
+                    **_DELIVERY,
+                    "status": "released",
+                    "carrier_name": "ТОО «Пример Транс»",
+                    "declarant_name": "ТОО «Пример Импорт»",
+                    "route": {
+                        "id": 3,
+                        "code": "R-NURZHOLY-ALMATY",
+                        "name": "Nur Zholy – Almaty",
+                        "corridor_m": 5000,
+                        "length_m": 310245.1,
+                    },
+                    "bindings": [
+                        {
+                            "device_id": "SEAL-0001",
+                            "kind": "seal",
+                            "from": "2026-03-01T08:05:00.000Z",
+                            "to": None,
+                        }
+                    ],
+                    "declared_at": "2026-03-01T07:40:00.000Z",
+                    "released_at": "2026-03-01T08:05:00.000Z",
+                    "arrived_at": None,
+                    "last_position": None,
+                    "progress_m": None,
+                    "settled": True,
+                    "risk": None,
+                }
+            ]
+        }
+    )
+
+
+class DeliveryDetail(DeliveryOut):
+    """A delivery with what people did and what looked odd."""
+
+    acts: list[ActOut] = []
+    warnings: list[Warning] = []
+
+
+class DeliveryRoute(RouteOut):
+    """The route of a delivery, with its line."""
+
+
+# ---------------------------------------------------------------- acts
+
+
+class LonLat(Body):
+    """A position as two numbers."""
+
+    lon: Lon
+    lat: Lat
+
+
+Where = Point | LonLat
+
+
+def where(position: Where | None) -> list[float] | None:
+    """A position of either form as [lon, lat]."""
+    if position is None:
+        return None
+    if isinstance(position, Point):
+        return list(position.lon_lat)
+    return [position.lon, position.lat]
+
+
+class ReleaseIn(Body):
+    """Seals armed, departure. ``at``: when it happened, by default now."""
+
+    at: Instant | None = None
+    position: Where | None = None
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"at": "2026-03-01T08:05:00.000Z"}]})
+
+
+class BorderCrossingIn(Body):
+    """The carrier's notification that goods and vehicle crossed the border."""
+
+    post: Code  # type: ignore[valid-type]
+    at: Instant
+    plate: Plate | None = None  # type: ignore[valid-type]
+    position: Where | None = None
+    documents: Annotated[list[Name | dict[str, Name]], Field(max_length=100)] = []  # type: ignore[valid-type]
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "post": "KZ-NURZHOLY",
+                    "at": "2026-03-01T06:50:00.000Z",
+                    "plate": "123 ABC 02",
+                    "documents": ["CMR 0012345"],
+                }
+            ]
+        }
+    )
+
+
+class SealIn(Body):
+    """The state in which an officer finds a seal."""
+
+    device_id: DeviceId  # type: ignore[valid-type]
+    state: SealState
+
+
+class ArrivalIn(Body):
+    """The officer confirms the arrival. ``at``: when it happened, by default now."""
+
+    seals: Annotated[list[SealIn], Field(max_length=50)] = []
+    remarks: Words | None = None  # type: ignore[valid-type]
+    position: Where | None = None
+    at: Instant | None = None
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"seals": [{"device_id": "SEAL-0001", "state": "intact"}]}]}
+    )
+
+
+class ContradictionOut(Answer):
+    """Where the confirmed arrival and the telemetry do not agree."""
+
+    code: str
+    msg: str
+
+
+class ArrivalOut(DeliveryDetail):
+    """The delivery as arrived, with what the system decided on its control."""
+
+    corridor: Literal["green", "blue", "yellow", "red"]
+    measures: list[str]
+    profiles: list[str]
+    officer: str | None = Field(description="Who carries the control out; chosen by the system.")
+    contradictions: list[ContradictionOut]

@@ -1,0 +1,132 @@
+"""Seals and vehicle units."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from tracker.api.schemas.common import Answer, Body, Moment, Name, Warning, text
+
+DeviceKind = Literal["seal", "gps"]
+DeviceId = text(longest=64, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+Period = Annotated[float, Field(ge=1, le=86_400, description="Seconds between two reports.")]
+
+#: Seconds between reports, moving and parked: a seal saves its battery, a unit has the vehicle's.
+DEFAULT_PERIODS: dict[str, tuple[float, float]] = {"seal": (300, 1800), "gps": (60, 600)}
+
+
+class PeriodsIn(Body):
+    """Reporting periods; what is left out is the default of the kind."""
+
+    moving_s: Period | None = None
+    parked_s: Period | None = None
+
+
+class PeriodsOut(Answer):
+    """Reporting periods in force."""
+
+    moving_s: float
+    parked_s: float
+
+
+class DeviceIn(Body):
+    """A device to register. The server makes its key."""
+
+    id: DeviceId
+    kind: DeviceKind
+    model: Name | None = None
+    hmac_required: bool | None = Field(
+        None, description="Whether its messages must be signed; by default a seal's must."
+    )
+    periods: PeriodsIn = PeriodsIn()
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"id": "SEAL-0001", "kind": "seal", "model": "JT701D"},
+                {"id": "GPS-0001", "kind": "gps", "periods": {"moving_s": 30, "parked_s": 600}},
+            ]
+        }
+    )
+
+
+class KeyOut(Answer):
+    """The key with which the device signs; shown at registration and never again."""
+
+    kid: str
+    secret_b64: str = Field(description="32 random bytes, Base64.")
+
+
+class DeviceOut(Answer):
+    """A registered device."""
+
+    id: str
+    kind: DeviceKind
+    model: str | None
+    hmac_required: bool
+    periods: PeriodsOut
+    created_at: Moment
+    online: bool | None = None
+    last_received_at: Moment | None = None
+    warnings: list[Warning] = []
+
+
+class NewDeviceOut(DeviceOut):
+    """A device just registered, with its key."""
+
+    key: KeyOut
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "SEAL-0001",
+                    "kind": "seal",
+                    "model": "JT701D",
+                    "hmac_required": True,
+                    "periods": {"moving_s": 300, "parked_s": 1800},
+                    "created_at": "2026-03-01T08:00:00.000Z",
+                    "key": {"kid": "1", "secret_b64": "q83v…"},
+                }
+            ]
+        }
+    )
+
+
+class Health(Answer):
+    """How the device is: presence, battery, and how much of what it sent was refused."""
+
+    online: bool | None = Field(description="By its birth and will; null if it never connected.")
+    state_at: Moment | None
+    last_received_at: Moment | None
+    battery_pct: float | None
+    external_mv: float | None
+    quarantined: int
+
+
+class CurrentDelivery(Answer):
+    """The delivery on which the device is reserved (``since`` null) or bound."""
+
+    id: str
+    registration_number: str
+    since: Moment | None
+
+
+class DeviceDetail(DeviceOut):
+    """A device with what is known of its reporting."""
+
+    last_record: dict[str, Any] | None = Field(
+        description="The newest record as sent, with `t`, the time found for it."
+    )
+    gen: int | None
+    acked_upto: int = Field(description="Highest n of `gen` with all of 1…n stored or final holes.")
+    missing: list[tuple[int, int]] = Field(description="Ranges not received, at most 64.")
+    health: Health
+    trust: float = Field(
+        description=(
+            "0 to 1: the share of good records among all, a contradicting one counted twentyfold, "
+            "with 20 good ones given in advance."
+        )
+    )
+    delivery: CurrentDelivery | None = None

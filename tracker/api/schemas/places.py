@@ -1,0 +1,177 @@
+"""Posts and zones."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from geoalchemy2.shape import to_shape
+from pydantic import ConfigDict, Field, model_validator
+from shapely.geometry import mapping
+
+from tracker.api.schemas.common import (
+    Answer,
+    Body,
+    Code,
+    Country,
+    GeoJson,
+    Instant,
+    LocalName,
+    Moment,
+    MultiPolygon,
+    Point,
+    Polygon,
+    Warning,
+)
+from tracker.db.tables import Post, Zone
+
+PostKind = Literal["border", "inland", "airport", "rail", "sea"]
+ZoneKind = Literal[
+    "post", "border", "parking", "rest", "fuel", "terminal", "restricted", "territory"
+]
+
+_POST = {
+    "code": "KZ-NURZHOLY",
+    "name": {"ru": "Нур Жолы (Хоргос)", "kk": "Нұр жолы (Қорғас)", "en": "Nur Zholy (Khorgos)"},
+    "geometry": {"type": "Point", "coordinates": [80.402, 44.212]},
+    "country": "KZ",
+    "kind": "border",
+}
+_ZONE = {
+    "code": "Z-SHELEK-PARKING",
+    "name": {"ru": "Стоянка Шелек", "kk": "Шелек тұрағы", "en": "Shelek parking"},
+    "kind": "parking",
+    "geometry": {
+        "type": "Polygon",
+        "coordinates": [
+            [[78.25, 43.59], [78.26, 43.59], [78.26, 43.6], [78.25, 43.6], [78.25, 43.59]]
+        ],
+    },
+    "max_dwell_s": 7200,
+}
+
+
+class PostIn(Body):
+    """A customs post. Without ``zone_code`` a circle around it becomes its zone."""
+
+    code: Code
+    name: LocalName
+    geometry: Point
+    country: Country
+    kind: PostKind = "inland"
+    zone_code: Code | None = None
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_POST]})
+
+
+class PostOut(Answer):
+    """A customs post with the zone that it has."""
+
+    id: int
+    code: str
+    name: dict[str, str]
+    geometry: GeoJson
+    country: str
+    kind: PostKind
+    zone_code: str
+    created_at: Moment
+    warnings: list[Warning] = []
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": 1,
+                    **_POST,
+                    "zone_code": "post:KZ-NURZHOLY",
+                    "created_at": "2026-03-01T08:00:00.000Z",
+                    "warnings": [],
+                }
+            ]
+        }
+    )
+
+
+class ZoneIn(Body):
+    """An area with a meaning for a stop or a passage."""
+
+    code: Code
+    name: LocalName
+    kind: ZoneKind
+    geometry: Annotated[Polygon | MultiPolygon, Field(discriminator="type")]
+    max_dwell_s: Annotated[
+        float | None,
+        Field(gt=0, le=31_536_000, description="Longest designated stop in it, s."),
+    ] = None
+    valid_from: Instant | None = None
+    valid_to: Instant | None = None
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ZONE]})
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.valid_from and self.valid_to and self.valid_from >= self.valid_to:
+            raise ValueError("valid_from must lie before valid_to")
+        return self
+
+
+class ZoneOut(Answer):
+    """A zone. Its outline is always a MultiPolygon."""
+
+    id: int
+    code: str
+    name: dict[str, str]
+    kind: ZoneKind
+    geometry: GeoJson
+    max_dwell_s: float | None
+    valid_from: Moment | None
+    valid_to: Moment | None
+    created_at: Moment
+    warnings: list[Warning] = []
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": 2,
+                    **_ZONE,
+                    "geometry": {
+                        "type": "MultiPolygon",
+                        "coordinates": [_ZONE["geometry"]["coordinates"]],  # type: ignore[index]
+                    },
+                    "valid_from": None,
+                    "valid_to": None,
+                    "created_at": "2026-03-01T08:00:00.000Z",
+                    "warnings": [],
+                }
+            ]
+        }
+    )
+
+
+def post_out(post: Post, zone_code: str) -> PostOut:
+    """A stored post as the API shows it."""
+    return PostOut(
+        id=post.id,
+        code=post.code,
+        name=post.name,
+        geometry=mapping(to_shape(post.geom)),
+        country=post.country,
+        kind=post.kind,  # type: ignore[arg-type]
+        zone_code=zone_code,
+        created_at=post.created_at,
+    )
+
+
+def zone_out(zone: Zone) -> ZoneOut:
+    """A stored zone as the API shows it."""
+    return ZoneOut(
+        id=zone.id,
+        code=zone.code,
+        name=zone.name,
+        kind=zone.kind,  # type: ignore[arg-type]
+        geometry=mapping(to_shape(zone.geom)),
+        max_dwell_s=zone.max_dwell_s,
+        valid_from=zone.valid_from,
+        valid_to=zone.valid_to,
+        created_at=zone.created_at,
+    )

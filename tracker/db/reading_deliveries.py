@@ -1,0 +1,178 @@
+"""Reading deliveries: the list with its filters, and one delivery with all that belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.orm import Session
+
+from tracker.db.reading import Page, Scope
+from tracker.db.reading_risk import ACTIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryFilter:
+    """Which deliveries to list; None: any."""
+
+    status: Sequence[str] | None = None
+    carrier_id: UUID | None = None
+    post: str | None = None
+    registration_number: str | None = None
+    q: str | None = None
+    level: str | None = None
+    by_rank: bool = False
+
+
+# A delivery with its devices, newest position, risk and whether it is settled. The rank counts the
+# active deliveries by expected loss, as reading_risk.delivery_rank does for one.
+_COLUMNS: Final = """
+    WITH ranked AS (
+        SELECT d.id, row_number() OVER (
+                   ORDER BY coalesce(s.expected_loss_kzt, -1) DESC, coalesce(s.probability, 0) DESC,
+                            d.id) AS rank
+        FROM deliveries d LEFT JOIN delivery_state s ON s.delivery_id = d.id
+        WHERE d.status = ANY(:active)
+    )
+    SELECT d.*, r.code AS route_code, r.name AS route_name, r.corridor_m, r.length_m,
+           c.name AS carrier_name, x.name AS declarant_name,
+           s.level, s.probability, s.expected_loss_kzt, s.evaluated_at, s.progress_m,
+           coalesce(s.expected_loss_kzt, -1) AS loss, coalesce(s.probability, 0) AS likelihood,
+           ranked.rank,
+           NOT EXISTS (SELECT FROM dirty WHERE dirty.delivery_id = d.id) AS settled,
+           (SELECT coalesce(json_agg(json_build_object(
+                       'device_id', dev.id, 'kind', dev.kind, 'from', b.bound_from,
+                       'to', b.bound_to) ORDER BY b.id), '[]'::json)
+            FROM bindings b JOIN devices dev ON dev.device_no = b.device_no
+            WHERE b.delivery_id = d.id) AS bindings,
+           (SELECT json_build_object(
+                       't', p.t, 'lon', ST_X(p.geom), 'lat', ST_Y(p.geom),
+                       'speed_kmh', p.speed_kmh, 'heading_deg', p.heading_deg,
+                       'moving', p.moving, 'device_id', dev.id,
+                       'distance_m', p.distance_m, 'progress_m', p.progress_m)
+            FROM device_positions p JOIN devices dev ON dev.device_no = p.device_no
+            WHERE p.delivery_id = d.id ORDER BY p.t DESC LIMIT 1) AS last_position
+    FROM deliveries d
+    JOIN routes r ON r.id = d.route_id
+    JOIN participants c ON c.id = d.carrier_id
+    JOIN participants x ON x.id = d.declarant_id
+    LEFT JOIN delivery_state s ON s.delivery_id = d.id
+    LEFT JOIN ranked ON ranked.id = d.id
+"""
+
+_WHERE: Final = """
+    WHERE (CAST(:scope_carrier AS uuid) IS NULL OR d.carrier_id = :scope_carrier)
+      AND (CAST(:status AS text[]) IS NULL OR d.status = ANY(:status))
+      AND (CAST(:carrier AS uuid) IS NULL OR d.carrier_id = :carrier)
+      AND (CAST(:post AS text) IS NULL OR :post IN (d.departure_post, d.destination_post))
+      AND (CAST(:number AS text) IS NULL OR d.registration_number = :number)
+      AND (CAST(:q AS text) IS NULL OR d.registration_number ILIKE :q ESCAPE '\\'
+           OR d.vehicle ->> 'plate' ILIKE :q ESCAPE '\\')
+      AND (CAST(:level AS text) IS NULL OR s.level = :level)
+"""
+
+_NEWEST_FIRST: Final = text(
+    _COLUMNS
+    + _WHERE
+    + """
+      AND (CAST(:after_at AS timestamptz) IS NULL OR (d.declared_at, d.id) < (:after_at, :after_id))
+    ORDER BY d.declared_at DESC, d.id DESC LIMIT :limit
+"""
+)
+
+_BY_RANK: Final = text(
+    _COLUMNS
+    + _WHERE
+    + """
+      AND (CAST(:after_loss AS bigint) IS NULL
+           OR (-coalesce(s.expected_loss_kzt, -1), -coalesce(s.probability, 0), d.id)
+              > (-CAST(:after_loss AS bigint), -CAST(:after_p AS float8), CAST(:after_id AS uuid)))
+    ORDER BY coalesce(s.expected_loss_kzt, -1) DESC, coalesce(s.probability, 0) DESC, d.id
+    LIMIT :limit
+"""
+)
+
+_ONE: Final = text(
+    _COLUMNS
+    + """
+    WHERE d.id = :id AND (CAST(:scope_carrier AS uuid) IS NULL OR d.carrier_id = :scope_carrier)
+"""
+)
+
+
+def list_deliveries(
+    session: Session, scope: Scope, wanted: DeliveryFilter, page: Page
+) -> Sequence[RowMapping]:
+    """One delivery more than the page holds: newest first, or by rank (most at stake first)."""
+    params: dict[str, Any] = {
+        **scope.params(),
+        "active": ACTIVE,
+        "status": list(wanted.status) if wanted.status else None,
+        "carrier": wanted.carrier_id,
+        "post": wanted.post,
+        "number": wanted.registration_number,
+        "q": _like(wanted.q),
+        "level": wanted.level,
+        "limit": page.limit + 1,
+    }
+    names = ("after_loss", "after_p", "after_id") if wanted.by_rank else ("after_at", "after_id")
+    params |= dict(zip(names, page.after or [None] * len(names), strict=True))
+    statement = _BY_RANK if wanted.by_rank else _NEWEST_FIRST
+    return session.execute(statement, params).mappings().all()
+
+
+def _like(q: str | None) -> str | None:
+    """Anywhere in the text; its own wildcards are meant as they are."""
+    if not q:
+        return None
+    for sign in ("\\", "%", "_"):
+        q = q.replace(sign, f"\\{sign}")
+    return f"%{q}%"
+
+
+def cursor_key(row: RowMapping, *, by_rank: bool) -> tuple[Any, ...]:
+    """The key of a row in the order of the list."""
+    if by_rank:
+        return row["loss"], row["likelihood"], row["id"]
+    return row["declared_at"], row["id"]
+
+
+def read_delivery(session: Session, scope: Scope, delivery_id: UUID) -> RowMapping | None:
+    """The delivery, if there is one and the caller may know of it."""
+    params = {"id": delivery_id, "active": ACTIVE, **scope.params()}
+    return session.execute(_ONE, params).mappings().one_or_none()
+
+
+_ACTS: Final = text("""
+    SELECT kind, at, recorded_at, recorded_by, data
+    FROM delivery_acts WHERE delivery_id = :id ORDER BY at, id
+""")
+
+
+def acts_of(session: Session, delivery_id: UUID) -> Sequence[RowMapping]:
+    """What people did, in the order in which it happened."""
+    return session.execute(_ACTS, {"id": delivery_id}).mappings().all()
+
+
+_ARRIVAL: Final = text("""
+    SELECT (SELECT ST_Distance(p.geom::geography, z.geom::geography)
+            FROM device_positions p WHERE p.delivery_id = d.id ORDER BY p.t DESC LIMIT 1)
+               AS distance_m,
+           NOT EXISTS (SELECT FROM dirty WHERE dirty.delivery_id = d.id) AS settled,
+           (SELECT coalesce(json_object_agg(a.device_id, a.code), '{}'::json)
+            FROM anomalies a
+            WHERE a.delivery_id = d.id AND a.status = 'open' AND a.device_id IS NOT NULL
+              AND a.code IN ('seal_cut', 'seal_body_open')) AS broken_seals
+    FROM deliveries d
+    JOIN posts ON posts.code = d.destination_post
+    JOIN zones z ON z.id = posts.zone_id
+    WHERE d.id = :id
+""")
+
+
+def arrival_facts(session: Session, delivery_id: UUID) -> RowMapping:
+    """What telemetry says at the moment an arrival is confirmed."""
+    return session.execute(_ARRIVAL, {"id": delivery_id}).mappings().one()
