@@ -50,6 +50,17 @@ def test_an_alert_carries_its_present_rank(app: FastAPI, world: World, url: str)
     assert found["rank"] == 1
 
 
+def test_risk_comes_in_the_listeners_language(app: FastAPI, world: World, url: str) -> None:
+    delivery = world.delivery()
+    reason = {"indicator": "seal_cut", "family": "seal", "weight": 3.7, "contribution": 3.7,
+              "anomaly_id": None, "params": {}}  # fmt: skip
+    with Listener(url, world.token(app, "analyst"), lang="ru") as listener:
+        world.event("risk", delivery, {"probability": 0.5, "reasons": [reason]})
+        (found,) = wait_until(lambda: listener.of("risk"), 10, "the risk")
+    assert found["reasons"][0].pop("text") == "трос пломбы перерезан"
+    assert found["reasons"][0].keys() == {"indicator", "family", "weight", "contribution"}
+
+
 def test_last_event_id_gives_what_was_missed_once_and_goes_on(
     app: FastAPI, world: World, url: str
 ) -> None:

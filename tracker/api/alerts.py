@@ -26,6 +26,7 @@ from tracker.api.queries import (
 )
 from tracker.api.reader import Reader, reads, writes
 from tracker.api.rights import require
+from tracker.db.evaluation import FOREVER
 from tracker.db.marks import mark_dirty
 from tracker.db.outbox import Event, append
 from tracker.db.reading import Page, decode_cursor, int64
@@ -122,7 +123,7 @@ def _handle(reader: Reader, alert_id: UUID, act: Act) -> Response:
     shown = get_alert(reader.conn, reader.scope, alert_id)
     if handling.finding:
         # A finding changes what counts, not what the records say: nothing older is judged again.
-        mark_dirty(reader.conn, [delivery_id], from_t=now)
+        mark_dirty(reader.conn, [delivery_id], from_t=FOREVER)
     if handling.history:
         payload = {name: value for name, value in shown.items() if name != "rank"}
         append(reader.conn, [Event(kind="alert", delivery_id=delivery_id, payload=payload)])

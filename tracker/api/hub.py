@@ -28,6 +28,7 @@ from tracker.db.outbox import OUTBOX_CHANNEL
 from tracker.db.reading import Row, Scope
 from tracker.db.reading_positions import Box, inside, position_json
 from tracker.db.reading_stream import database_now, newest_event, outbox_after, positions_since
+from tracker.risk import Reason, render_reason
 
 POSITIONS_CHANNEL: Final = "tracker_positions"
 #: At most one flush of positions in this time: a map can't show more than four states a second.
@@ -57,6 +58,7 @@ class StreamEvent:
     carrier_id: UUID | None
     places: tuple[tuple[float, float], ...]
     payload: Row
+    _frames: dict[tuple[bool, str], bytes] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, row: Row) -> StreamEvent:
@@ -70,16 +72,16 @@ class StreamEvent:
             payload=row["payload"],
         )
 
-    @cached_property
-    def full(self) -> bytes:
-        """The frame for those who may see all."""
-        return frame(self.kind, self.payload, self.id)
-
-    @cached_property
-    def plain(self) -> bytes:
-        """The frame for a carrier: no score, no rank."""
-        shown = {k: v for k, v in self.payload.items() if k not in CONFIDENTIAL}
-        return frame(self.kind, shown, self.id)
+    def frame_for(self, *, plain: bool, locale: str) -> bytes:
+        """The frame for a reader; ``plain``: for a carrier, with no score and no rank."""
+        key = (plain, locale if self.kind == "risk" else "")
+        if key not in self._frames:
+            hidden = CONFIDENTIAL if plain else frozenset()
+            shown = {k: v for k, v in self.payload.items() if k not in hidden}
+            if self.kind == "risk" and "reasons" in shown:
+                shown["reasons"] = [_in_words(r, locale) for r in shown["reasons"]]
+            self._frames[key] = frame(self.kind, shown, self.id)
+        return self._frames[key]
 
     @cached_property
     def geometry(self) -> BaseGeometry | None:
@@ -88,6 +90,13 @@ class StreamEvent:
             return shape(self.payload["geometry"])
         except (KeyError, TypeError, ValueError, AttributeError, GEOSException):
             return None
+
+
+def _in_words(reason: Row, locale: str) -> Row:
+    """A stored reason as the API shows it: with its text, without what the text was made of."""
+    fields = {name: reason[name] for name in Reason.__struct_fields__ if name in reason}
+    words = render_reason(msgspec.convert(fields, Reason), locale)
+    return {k: v for k, v in fields.items() if k != "params" and v is not None} | {"text": words}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +136,7 @@ class Client:
 
     scope: Scope
     box: Box | None = None
+    locale: str = "en"
     sent: int = 0
     lost: bool = False
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -183,7 +193,8 @@ class Client:
             if event.id > self.sent:
                 self.sent = event.id
                 if self.wants(event):
-                    chunks.append(event.full if self.scope.carrier is None else event.plain)
+                    plain = self.scope.carrier is not None
+                    chunks.append(event.frame_for(plain=plain, locale=self.locale))
         return b"".join(chunks)
 
     def take(self) -> bytes:

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Final, cast
 
 import psycopg
-from fastapi import APIRouter, FastAPI, Header, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
 from sqlalchemy.exc import OperationalError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from tracker.api.deps import may
 from tracker.api.hub import Client, Hub
-from tracker.api.queries import parse_box
+from tracker.api.queries import locale, parse_box
 from tracker.api.rights import scope_of
 from tracker.api.state import AppState
 from tracker.db.users import CurrentUser
@@ -58,6 +58,7 @@ EXAMPLE: Final = (
 async def stream(
     request: Request,
     user: Annotated[CurrentUser, may("stream.read")],
+    lang: Annotated[str, Depends(locale)],
     bbox: Annotated[
         str | None, Query(max_length=200, description="minlon,minlat,maxlon,maxlat in degrees.")
     ] = None,
@@ -75,7 +76,7 @@ async def stream(
     resumes.
     """
     after = parse_event_id(last_event_id_header or last_event_id)
-    client = Client(scope=scope_of(user), box=parse_box(bbox), sent=after or 0)
+    client = Client(scope=scope_of(user), box=parse_box(bbox), locale=lang, sent=after or 0)
     hub = cast("Hub", request.app.state.stream_hub)
     await _require_database(hub)
     return EventSourceResponse(

@@ -10,32 +10,41 @@ from uuid import UUID
 
 import msgspec
 import psycopg
+from psycopg.rows import dict_row
 
+from tracker.db.reading import Row
 from tracker.model import to_ms
 
-# Records that carry a position, thinned evenly per device: the first of each stride and the last.
-# Thinning by rank and not by distance keeps the shape of time: a stop stays a stop.
-_POINTS: LiteralString = """
+# track_devices: the devices of a delivery with the time they were bound, and how many of their
+# records carry a position then. Counted apart, so that the points can be streamed in the order of
+# the index instead of being collected first.
+_DEVICES: LiteralString = """
 WITH bound AS (
-    SELECT b.device_no, v.id AS device_id, v.kind, min(b.bound_from) AS t0,
-           max(coalesce(b.bound_to, 'infinity')) AS t1
+    SELECT b.device_no, v.id, v.kind,
+           greatest(min(b.bound_from), %(since)s::timestamptz) AS t0,
+           least(max(coalesce(b.bound_to, 'infinity')), %(until)s::timestamptz) AS t1
     FROM bindings b JOIN devices v USING (device_no)
     WHERE b.delivery_id = %(delivery_id)s AND b.bound_from IS NOT NULL
     GROUP BY b.device_no, v.id, v.kind
-), numbered AS (
-    SELECT bound.device_id, bound.kind, t.t_star, t.geom, t.body,
-           row_number() OVER w AS n, count(*) OVER (PARTITION BY bound.device_id) AS total
-    FROM bound JOIN telemetry t ON t.device_no = bound.device_no
-         AND t.t_star >= bound.t0 AND t.t_star <= bound.t1
-         AND (%(since)s::timestamptz IS NULL OR t.t_star >= %(since)s)
-         AND (%(until)s::timestamptz IS NULL OR t.t_star <= %(until)s)
-    WHERE t.geom IS NOT NULL
-    WINDOW w AS (PARTITION BY bound.device_id ORDER BY t.t_star, t.gen, t.seq)
 )
-SELECT device_id, kind, t_star, ST_X(geom), ST_Y(geom), body, total
-FROM numbered
-WHERE (n - 1) %% greatest(1, ceil(total::numeric / %(limit)s)::bigint) = 0 OR n = total
-ORDER BY device_id, t_star, n
+SELECT device_no, id, kind, t0, least(t1, '9999-01-01'::timestamptz) AS t1, (
+    SELECT count(*) FROM telemetry t
+    WHERE t.device_no = bound.device_no AND t.t_star BETWEEN bound.t0 AND bound.t1
+      AND t.geom IS NOT NULL
+) AS total
+FROM bound ORDER BY id
+"""
+
+# track_points: a device's records that carry a position, thinned evenly: the first of each stride
+# and the last. Thinning by rank and not by distance keeps the shape of time: a stop stays a stop.
+_POINTS: LiteralString = """
+SELECT t_star, ST_X(geom), ST_Y(geom), body FROM (
+    SELECT t_star, geom, body, row_number() OVER (ORDER BY t_star, gen, seq) AS n
+    FROM telemetry
+    WHERE device_no = %(device_no)s AND t_star BETWEEN %(t0)s AND %(t1)s AND geom IS NOT NULL
+) numbered
+WHERE (n - 1) %% %(stride)s = 0 OR n = %(total)s
+ORDER BY n
 """
 
 
@@ -88,29 +97,30 @@ def read_track(
     limit: int,
 ) -> list[DeviceTrack]:
     """The tracks of a delivery's devices, at most about ``limit`` points each, in t* order."""
-    params = {"delivery_id": delivery_id, "since": since, "until": until, "limit": limit}
-    with conn.cursor(name="track") as cursor:
-        cursor.itersize = 5000
-        cursor.execute(_POINTS, params)
-        return list(_by_device(cursor))
+    params = {"delivery_id": delivery_id, "since": since, "until": until}
+    with conn.cursor(row_factory=dict_row) as cursor:
+        devices = cursor.execute(_DEVICES, params).fetchall()
+    return [_track(conn, device, limit) for device in devices if device["total"]]
 
 
-def _by_device(rows: Iterable[tuple[Any, ...]]) -> Iterator[DeviceTrack]:
-    devices: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
-    for row in rows:
-        devices.setdefault((row[0], row[1]), []).append(row)
-    for (device_id, kind), own in devices.items():
-        points = tuple(_points(own))
-        total = own[0][6]
-        yield DeviceTrack(
-            device_id=device_id, kind=kind, points=points, total=total, thinned=len(own) < total
-        )
+def _track(conn: psycopg.Connection[Any], device: Row, limit: int) -> DeviceTrack:
+    stride = -(-device["total"] // limit)
+    with conn.cursor() as cursor:
+        rows = cursor.execute(_POINTS, device | {"stride": stride})
+        points = tuple(_points(rows))
+    return DeviceTrack(
+        device_id=device["id"],
+        kind=device["kind"],
+        points=points,
+        total=device["total"],
+        thinned=stride > 1,
+    )
 
 
 def _points(rows: Iterable[tuple[Any, ...]]) -> Iterator[TrackPoint]:
     """Those that are fixes from GNSS, away from 0,0, and newer than the one before."""
     newest_ms = -1
-    for _, _, t, lon, lat, body, _ in rows:
+    for t, lon, lat, body in rows:
         fix = _fix(body)
         fix_ms = fix.t if isinstance(fix.t, int) else to_ms(t)
         if fix.ok is False or fix.src not in (None, "gnss") or (lon == 0 and lat == 0):
