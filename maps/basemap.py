@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from shapely import MultiLineString, line_merge
+from shapely import MultiLineString, get_parts, line_merge
 from shapely.geometry import mapping
 
 from maps.npm import package_dir, run_node
@@ -161,7 +161,7 @@ def _mapeo(name: str) -> Iterator[Feature]:
 def _graph_lines(module: str, *, min_zoom: int) -> Iterator[Feature]:
     """The edges of a graph of scgraph-data inside REGION, joined to long lines."""
     joined = line_merge(MultiLineString(list(_edges(module))))
-    yield from _with_zoom((_feature(mapping(line)) for line in joined.geoms), min_zoom)
+    yield from _with_zoom((_feature(mapping(line)) for line in get_parts(joined)), min_zoom)
 
 
 def _edges(module: str) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:

@@ -31,7 +31,12 @@ FILES: dict[str, tuple[str, ...]] = {
         "LICENSE.txt",
     ),
     "pmtiles": ("dist/pmtiles.js",),
-    "leaflet": ("dist/leaflet.js", "dist/leaflet.css", "LICENSE"),
+    "leaflet": (
+        "dist/leaflet.js",
+        "dist/leaflet.css",
+        *(f"dist/images/{n}.png" for n in ("layers", "layers-2x", "marker-icon", "marker-shadow")),
+        "LICENSE",
+    ),
     "jquery": ("dist/jquery.min.js", "LICENSE.txt"),
     "@fontsource/noto-sans": (
         *(f"files/noto-sans-{s}-{w}-normal.woff2" for s in SCRIPTS for w in WEIGHTS),

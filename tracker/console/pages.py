@@ -42,14 +42,18 @@ def render(
     locale = choose_locale(
         asked, request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language")
     )
-    html = _environment(locale).get_template(template).render(
-        locale=locale,
-        locales=LOCALES,
-        path=request.url.path,
-        user=user,
-        menu=[name for name, roles in MENU.items() if user and user.role in roles],
-        version=version("tracker"),
-        **values,
+    html = (
+        _environment(locale)
+        .get_template(template)
+        .render(
+            locale=locale,
+            locales=LOCALES,
+            path=request.url.path,
+            user=user,
+            menu=[name for name, roles in MENU.items() if user and user.role in roles],
+            version=version("tracker"),
+            **values,
+        )
     )
     response = HTMLResponse(html, headers=_HEADERS)
     if asked == locale:

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from maps.basemap import BASEMAP
-from maps.styles import PALETTES, Locale, Theme, style
+from maps.styles import PALETTES, Locale, style
 from tracker.api.auth import current_user
 from tracker.api.deps import Config
 from tracker.console.catalogs import LOCALES, texts
@@ -96,7 +96,7 @@ def map_style(theme: str, locale: str) -> Response:
     """A style of the basemap."""
     if theme not in PALETTES or locale not in LOCALES:
         raise HTTPException(404, "no such style")
-    found = style(cast("Theme", theme), cast("Locale", locale))
+    found = style(theme, cast("Locale", locale))
     return JSONResponse(found, headers=_REVALIDATE)
 
 

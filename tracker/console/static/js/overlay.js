@@ -20,7 +20,9 @@ export function addOverlay(map) {
   for (const [name, image] of Object.entries(icons(c))) {
     map.addImage(name, image, { pixelRatio: PIXEL_RATIO });
   }
-  for (const layer of layers(c)) map.addLayer(layer);
+  // Areas and lines lie under the names of the basemap, signs and their own names above.
+  const names = map.getStyle().layers.find((layer) => layer.type === "symbol")?.id;
+  for (const layer of layers(c)) map.addLayer(layer, layer.type === "symbol" ? undefined : names);
 }
 
 function layers(c) {
