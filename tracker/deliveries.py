@@ -102,7 +102,7 @@ def require_notifiable(status: Status) -> None:
         fitting = ", ".join(sorted(NOTIFIABLE))
         raise Conflict.field(
             "status",
-            msg=f"a border crossing is refused: the delivery is {status}; it is allowed in {fitting}",
+            msg=f"a border crossing is refused: the delivery is {status}; allowed in {fitting}",
         )
 
 

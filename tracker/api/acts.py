@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -44,11 +44,11 @@ router = APIRouter(prefix="/api/v1", tags=["deliveries"])
 
 @router.post("/deliveries/{delivery_id}/border-crossing", response_model=DeliveryDetail)
 def border_crossing(
+    user: Annotated[CurrentUser, may("deliveries.read")],
     delivery_id: UUID,
     body: BorderCrossingIn,
     session: Writing,
     config: Config,
-    user: CurrentUser = may("deliveries.read"),
     if_match: IfMatch = None,
 ) -> JSONResponse:
     """The carrier notifies customs that goods and vehicle crossed the border."""
@@ -71,11 +71,11 @@ def border_crossing(
 
 @router.post("/deliveries/{delivery_id}/release", response_model=DeliveryDetail)
 def release(
+    user: Annotated[CurrentUser, may("deliveries.read")],
     delivery_id: UUID,
     session: Writing,
     config: Config,
     body: ReleaseIn | None = None,
-    user: CurrentUser = may("deliveries.read"),
     if_match: IfMatch = None,
 ) -> JSONResponse:
     """Seals armed, departure: the devices are on the delivery from ``at``, the clock runs."""
@@ -122,11 +122,11 @@ def _release_warnings(delivery: Delivery, at: datetime, *, notified: bool) -> li
 
 @router.post("/deliveries/{delivery_id}/arrival", response_model=ArrivalOut)
 def arrival(
+    user: Annotated[CurrentUser, may("deliveries.read")],
     delivery_id: UUID,
     body: ArrivalIn,
     session: Writing,
     config: Config,
-    user: CurrentUser = may("deliveries.read"),
     if_match: IfMatch = None,
 ) -> JSONResponse:
     """The officer confirms the arrival; the system names the corridor, the measures, the officer

@@ -136,7 +136,7 @@ async def _require_csrf(request: Request, claims: Mapping[str, Any]) -> None:
 
 
 def set_cookies(response: Response, login: Login, settings: Settings) -> None:
-    """Give the browser the session, which scripts cannot read, and the CSRF token, which they can."""
+    """Give the browser the session, hidden from scripts, and the CSRF token, open to them."""
     for name, value, hidden in (
         (SESSION_COOKIE, login.token, True),
         (CSRF_COOKIE, login.csrf, False),

@@ -40,10 +40,10 @@ router = APIRouter(prefix="/api/v1", tags=["deliveries"])
 
 @router.post("/deliveries", status_code=201, response_model=DeliveryDetail)
 def create_delivery(
+    user: Annotated[CurrentUser, may("deliveries.create")],
     body: DeliveryIn,
     creating: Creating,
     config: Config,
-    user: CurrentUser = may("deliveries.create"),
 ) -> JSONResponse:
     """Register a delivery and reserve its devices."""
     require_post(user, "deliveries.create", body.departure_post)
@@ -59,6 +59,7 @@ def create_delivery(
 
 @router.get("/deliveries")
 def list_deliveries(
+    user: Annotated[CurrentUser, may("deliveries.read")],
     session: Reading,
     limit: Limit = 100,
     cursor: Cursor = None,
@@ -69,7 +70,6 @@ def list_deliveries(
     q: Annotated[str | None, Query(max_length=100, description="In the number or plate.")] = None,
     level: Literal["low", "medium", "high"] | None = None,
     order: Literal["declared_at", "rank"] = "declared_at",
-    user: CurrentUser = may("deliveries.read"),
 ) -> Page[DeliveryOut]:
     """Deliveries in sight: newest first, or those with most at stake first (``order=rank``)."""
     # Filtering or sorting by risk would tell a carrier what it must not see.
@@ -95,7 +95,9 @@ def list_deliveries(
 
 @router.get("/deliveries/{delivery_id}", response_model=DeliveryDetail)
 def get_delivery(
-    delivery_id: UUID, session: Reading, user: CurrentUser = may("deliveries.read")
+    user: Annotated[CurrentUser, may("deliveries.read")],
+    delivery_id: UUID,
+    session: Reading,
 ) -> JSONResponse:
     """A delivery with its bindings, newest position, acts, and whether it is settled."""
     return answer(detail_of(session, user, delivery_id))
@@ -103,10 +105,10 @@ def get_delivery(
 
 @router.get("/deliveries/{delivery_id}/route")
 def get_delivery_route(
+    user: Annotated[CurrentUser, may("deliveries.read")],
     delivery_id: UUID,
     session: Reading,
     corridor: Annotated[bool, Query(description="Add the corridor's outline.")] = False,
-    user: CurrentUser = may("deliveries.read"),
 ) -> RouteOut:
     """The declared route of a delivery, with its line."""
     row = _require(session, user, delivery_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
@@ -41,7 +41,9 @@ KEY_BYTES = 32
 
 @router.post("/devices", status_code=201, response_model=NewDeviceOut)
 def create_device(
-    body: DeviceIn, creating: Creating, user: CurrentUser = may("devices.create")
+    user: Annotated[CurrentUser, may("devices.create")],
+    body: DeviceIn,
+    creating: Creating,
 ) -> JSONResponse:
     """Register a device. The answer shows its key, once."""
 
@@ -66,11 +68,11 @@ def create_device(
 
 @router.get("/devices")
 def list_devices(
+    user: Annotated[CurrentUser, may("devices.read")],
     session: Reading,
     limit: Limit = 100,
     cursor: Cursor = None,
     kind: DeviceKind | None = None,
-    user: CurrentUser = may("devices.read"),
 ) -> Page[DeviceOut]:
     """All devices, in the order of registration."""
     page = page_after(limit, decode_cursor(cursor, int64))
@@ -82,7 +84,9 @@ def list_devices(
 
 @router.get("/devices/{device_id}")
 def get_device(
-    device_id: str, session: Reading, user: CurrentUser = may("devices.read")
+    user: Annotated[CurrentUser, may("devices.read")],
+    device_id: str,
+    session: Reading,
 ) -> DeviceDetail:
     """A device with its last record, what has been received from it, its health and trust."""
     device = devices.device_by_id(session, device_id)

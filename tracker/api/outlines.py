@@ -19,11 +19,9 @@ def outline(geometry: common.Polygon | common.MultiPolygon) -> MultiPolygon:
     Raises:
         Invalid: a ring is open, has no area, or crosses itself; the text says where.
     """
-    parts: Sequence[Sequence[Ring]]
-    if isinstance(geometry, common.Polygon):
-        parts = [geometry.coordinates]
-    else:
-        parts = geometry.coordinates
+    parts: Sequence[Sequence[Ring]] = (
+        [geometry.coordinates] if isinstance(geometry, common.Polygon) else geometry.coordinates
+    )
     for number, part in enumerate(parts):
         for ring in part:
             _require_closed(ring, number)

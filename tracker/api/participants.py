@@ -32,7 +32,9 @@ router = APIRouter(prefix="/api/v1", tags=["participants"])
 
 @router.post("/participants", status_code=201, response_model=ParticipantOut)
 def create_participant(
-    body: ParticipantIn, creating: Creating, user: CurrentUser = may("participants.create")
+    user: Annotated[CurrentUser, may("participants.create")],
+    body: ParticipantIn,
+    creating: Creating,
 ) -> JSONResponse:
     """Register a participant. A tax number whose check digit fails is a warning."""
 
@@ -52,11 +54,11 @@ def create_participant(
 
 @router.get("/participants")
 def list_participants(
+    user: Annotated[CurrentUser, may("participants.read")],
     session: Reading,
     limit: Limit = 100,
     cursor: Cursor = None,
     tax_id: Annotated[str | None, Query(max_length=32)] = None,
-    user: CurrentUser = may("participants.read"),
 ) -> Page[ParticipantOut]:
     """Participants, in the order of registration. A carrier sees itself only."""
     page = page_after(limit, decode_cursor(cursor, datetime.fromisoformat, UUID))
@@ -68,7 +70,9 @@ def list_participants(
 
 @router.get("/participants/{participant_id}")
 def get_participant(
-    participant_id: UUID, session: Reading, user: CurrentUser = may("participants.read")
+    user: Annotated[CurrentUser, may("participants.read")],
+    participant_id: UUID,
+    session: Reading,
 ) -> ParticipantOut:
     """One participant, with its category and the reasons for it."""
     row = store.participant_by_id(session, participant_id, scope_of(user))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
@@ -22,7 +24,10 @@ router = APIRouter(prefix="/api/v1", tags=["places"])
 
 @router.post("/posts", status_code=201, response_model=PostOut)
 def create_post(
-    body: PostIn, creating: Creating, config: Config, user: CurrentUser = may("posts.create")
+    user: Annotated[CurrentUser, may("posts.create")],
+    body: PostIn,
+    creating: Creating,
+    config: Config,
 ) -> JSONResponse:
     """Register a post. With no ``zone_code`` a circle of 500 m around it becomes its zone."""
 
@@ -73,11 +78,11 @@ def _zone(session: WriteSession, body: PostIn, config: Settings) -> Zone:
 
 @router.get("/posts")
 def list_posts(
+    user: Annotated[CurrentUser, may("posts.read")],
     session: Reading,
     limit: Limit = 100,
     cursor: Cursor = None,
     kind: PostKind | None = None,
-    user: CurrentUser = may("posts.read"),
 ) -> Page[PostOut]:
     """All posts, in the order of creation."""
     page = page_after(limit, decode_cursor(cursor, int64))
@@ -87,7 +92,11 @@ def list_posts(
 
 
 @router.get("/posts/{code}")
-def get_post(code: str, session: Reading, user: CurrentUser = may("posts.read")) -> PostOut:
+def get_post(
+    user: Annotated[CurrentUser, may("posts.read")],
+    code: str,
+    session: Reading,
+) -> PostOut:
     """One post."""
     row = places.post_by_code(session, code)
     if row is None:

@@ -32,7 +32,9 @@ router = APIRouter(prefix="/api/v1", tags=["routes"])
 
 @router.post("/routes", status_code=201, response_model=RouteOut)
 def create_route(
-    body: RouteIn, creating: Creating, user: CurrentUser = may("routes.create")
+    user: Annotated[CurrentUser, may("routes.create")],
+    body: RouteIn,
+    creating: Creating,
 ) -> JSONResponse:
     """Declare a route."""
     return creating.once(body, lambda: _make(creating.session, body))
@@ -40,6 +42,7 @@ def create_route(
 
 @router.post("/routes/upload", status_code=201, response_model=RouteOut)
 def upload_route(
+    user: Annotated[CurrentUser, may("routes.create")],
     creating: Creating,
     file: Annotated[
         UploadFile, File(description="GPX, KML or GeoJSON; its longest line is taken.")
@@ -47,7 +50,6 @@ def upload_route(
     code: Annotated[str, Form(max_length=64)],
     name: Annotated[str, Form(max_length=300)],
     corridor_m: Annotated[float, Form()] = DEFAULT_CORRIDOR_M,
-    user: CurrentUser = may("routes.create"),
 ) -> JSONResponse:
     """Declare a route from a file."""
     points = read_line(file.file.read())
@@ -120,11 +122,11 @@ def _require_zones(session: WriteSession, shape: RouteShape, loc: tuple[str, ...
 
 @router.get("/routes")
 def list_routes(
+    user: Annotated[CurrentUser, may("routes.read")],
     session: Reading,
     limit: Limit = 100,
     cursor: Cursor = None,
     corridor: Annotated[bool, Query(description="Add the corridors' outlines.")] = False,
-    user: CurrentUser = may("routes.read"),
 ) -> Page[RouteOut]:
     """All routes that have a code, in the order of creation."""
     rows = route_store.list_routes(session, page_after(limit, decode_cursor(cursor, int64)))
@@ -136,10 +138,10 @@ def list_routes(
 
 @router.get("/routes/{code}")
 def get_route(
+    user: Annotated[CurrentUser, may("routes.read")],
     code: str,
     session: Reading,
     corridor: Annotated[bool, Query(description="Add the corridor's outline.")] = False,
-    user: CurrentUser = may("routes.read"),
 ) -> RouteOut:
     """One route."""
     route = route_store.route_by_code(session, code)

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from tracker.api.creation import Creating
 from tracker.api.deps import Caller, Cursor, Limit, Reading, may, page_after
 from tracker.api.rights import NOBODY
-from tracker.api.schemas.common import Answer, Body, Code, Moment, Page, text
+from tracker.api.schemas.common import Answer, Body, Code, Moment, Page, Text
 from tracker.db import places
 from tracker.db import users as store
 from tracker.db.connect import WriteSession
@@ -30,14 +30,14 @@ Role = Literal["monitor", "officer", "carrier", "analyst", "auditor", "admin", "
 class UserIn(Body):
     """A user to create: an officer is bound to posts, a carrier to its participant."""
 
-    username: text(longest=100, pattern=r"^\S+$")  # type: ignore[valid-type]
+    username: Annotated[str, Text(longest=100, pattern=r"^\S+$")]
     password: Annotated[
         str,
         StringConstraints(min_length=8, max_length=1000),
         Field(description="At least 8 characters; only its hash is kept."),
     ]
     role: Role
-    posts: Annotated[list[Code], Field(max_length=1000)] = []  # type: ignore[valid-type]
+    posts: Annotated[list[Code], Field(max_length=1000)] = Field(default_factory=list)
     participant_id: UUID | None = None
 
     model_config = ConfigDict(
@@ -83,7 +83,9 @@ class Me(Answer):
 
 @router.post("/users", status_code=201, response_model=UserOut)
 def create_user(
-    body: UserIn, creating: Creating, user: CurrentUser = may("users.create")
+    user: Annotated[CurrentUser, may("users.create")],
+    body: UserIn,
+    creating: Creating,
 ) -> JSONResponse:
     """Create a user."""
 
@@ -123,10 +125,10 @@ def _require_known(session: WriteSession, body: UserIn) -> None:
 
 @router.get("/users")
 def list_users(
+    user: Annotated[CurrentUser, may("users.read")],
     session: Reading,
     limit: Limit = 100,
     cursor: Cursor = None,
-    user: CurrentUser = may("users.read"),
 ) -> Page[UserOut]:
     """All users, by name."""
     rows = store.list_users(session, page_after(limit, decode_cursor(cursor, str)))

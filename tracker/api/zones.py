@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
@@ -20,7 +22,9 @@ router = APIRouter(prefix="/api/v1", tags=["places"])
 
 @router.post("/zones", status_code=201, response_model=ZoneOut)
 def create_zone(
-    body: ZoneIn, creating: Creating, user: CurrentUser = may("zones.create")
+    user: Annotated[CurrentUser, may("zones.create")],
+    body: ZoneIn,
+    creating: Creating,
 ) -> JSONResponse:
     """Declare a zone. Deliveries under way are judged again with it."""
 
@@ -42,11 +46,11 @@ def create_zone(
 
 @router.get("/zones")
 def list_zones(
+    user: Annotated[CurrentUser, may("zones.read")],
     session: Reading,
     limit: Limit = 100,
     cursor: Cursor = None,
     kind: ZoneKind | None = None,
-    user: CurrentUser = may("zones.read"),
 ) -> Page[ZoneOut]:
     """All zones, in the order of creation."""
     page = page_after(limit, decode_cursor(cursor, int64))
@@ -56,7 +60,11 @@ def list_zones(
 
 
 @router.get("/zones/{code}")
-def get_zone(code: str, session: Reading, user: CurrentUser = may("zones.read")) -> ZoneOut:
+def get_zone(
+    user: Annotated[CurrentUser, may("zones.read")],
+    code: str,
+    session: Reading,
+) -> ZoneOut:
     """One zone."""
     zone = places.zone_by_code(session, code)
     if zone is None:

@@ -26,7 +26,7 @@ def create_delivery(session: WriteSession, *, device_nos: Sequence[int], **value
         Conflict: the registration number is taken.
     """
     statement = insert(Delivery).values(**values)
-    row = session.scalar(
+    row: Delivery | None = session.scalar(
         statement.on_conflict_do_nothing(index_elements=["registration_number"]).returning(Delivery)
     )
     if row is None:
@@ -172,4 +172,5 @@ _OFFICER: Final = text("""
 
 def least_loaded_officer(session: Session, post: str) -> str | None:
     """The officer of a post with the fewest arrivals not yet dealt with; None if it has none."""
-    return session.scalar(_OFFICER, {"post": post})
+    officer: str | None = session.scalar(_OFFICER, {"post": post})
+    return officer

@@ -23,7 +23,7 @@ def create_participant(session: WriteSession, **values: Any) -> Participant:
         Conflict: the country's tax number is known; the text names who has it.
     """
     statement = insert(Participant).values(**values)
-    row = session.scalar(
+    row: Participant | None = session.scalar(
         statement.on_conflict_do_nothing(index_elements=["country", "tax_id"]).returning(
             Participant
         )

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from geoalchemy2.shape import from_shape
 from shapely.geometry import MultiPolygon
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import Select, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -45,7 +45,9 @@ def create_circle_zone(
 
 def _insert_zone(session: WriteSession, **values: Any) -> Zone:
     statement = insert(Zone).values(**values)
-    zone = session.scalar(statement.on_conflict_do_nothing(index_elements=["code"]).returning(Zone))
+    zone: Zone | None = session.scalar(
+        statement.on_conflict_do_nothing(index_elements=["code"]).returning(Zone)
+    )
     if zone is None:
         raise Conflict.field(
             "body", "code", msg=f"zone {values['code']!r} exists; choose another code"
@@ -96,7 +98,9 @@ def create_post(session: WriteSession, *, lon: float, lat: float, code: str, **v
     """
     geom = func.ST_SetSRID(func.ST_MakePoint(lon, lat), 4326)
     statement = insert(Post).values(code=code, geom=geom, **values)
-    post = session.scalar(statement.on_conflict_do_nothing(index_elements=["code"]).returning(Post))
+    post: Post | None = session.scalar(
+        statement.on_conflict_do_nothing(index_elements=["code"]).returning(Post)
+    )
     if post is None:
         raise Conflict.field("body", "code", msg=f"post {code!r} exists; choose another code")
     return post
@@ -107,22 +111,20 @@ def post_exists(session: Session, code: str) -> bool:
     return session.scalar(select(Post.id).where(Post.code == code)) is not None
 
 
-def post_by_code(session: Session, code: str) -> Row[tuple[Post, str]] | None:
+def post_by_code(session: Session, code: str) -> tuple[Post, str] | None:
     """The post of this code and its zone's code."""
-    return session.execute(_posts().where(Post.code == code)).one_or_none()
+    return session.execute(_posts().where(Post.code == code)).tuples().one_or_none()
 
 
-def list_posts(
-    session: Session, page: Page, *, kind: str | None
-) -> Sequence[Row[tuple[Post, str]]]:
+def list_posts(session: Session, page: Page, *, kind: str | None) -> Sequence[tuple[Post, str]]:
     """One post more than the page holds, each with its zone's code."""
     query = _posts().order_by(Post.id).limit(page.limit + 1)
     if page.after:
         query = query.where(Post.id > page.after[0])
     if kind:
         query = query.where(Post.kind == kind)
-    return session.execute(query).all()
+    return session.execute(query).tuples().all()
 
 
-def _posts() -> Any:
+def _posts() -> Select[Post, str]:
     return select(Post, Zone.code).join(Zone, Zone.id == Post.zone_id)

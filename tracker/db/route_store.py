@@ -46,7 +46,7 @@ def create_route(
         "checkpoints": list(checkpoints),
     }
     statement = insert(Route).values(**values)
-    route = session.scalar(
+    route: Route | None = session.scalar(
         statement.on_conflict_do_nothing(index_elements=["code"]).returning(Route)
     )
     if route is None:

@@ -84,7 +84,7 @@ def create_user(
         "posts": list(posts),
         "participant_id": participant_id,
     }
-    row = session.scalar(
+    row: User | None = session.scalar(
         insert(User)
         .values(**values)
         .on_conflict_do_nothing(index_elements=["username"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
@@ -12,9 +13,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     PlainSerializer,
-    StringConstraints,
 )
+from pydantic_core import core_schema
 
 from tracker.db.reading import rfc3339
 from tracker.errors import FieldError
@@ -28,21 +30,32 @@ def _no_nul(text: str) -> str:
     return text
 
 
-def text(*, longest: int, shortest: int = 1, pattern: str | None = None) -> Any:
-    """A trimmed text without NUL of a bounded length."""
-    return Annotated[
-        str,
-        StringConstraints(
-            strip_whitespace=True, min_length=shortest, max_length=longest, pattern=pattern
-        ),
-        AfterValidator(_no_nul),
-    ]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """Annotates a ``str``: trimmed, without NUL, of a bounded length, after a pattern."""
+
+    longest: int
+    shortest: int = 1
+    pattern: str | None = None
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            _no_nul,
+            core_schema.str_schema(
+                strip_whitespace=True,
+                min_length=self.shortest,
+                max_length=self.longest,
+                pattern=self.pattern,
+            ),
+        )
 
 
-Code = text(longest=64, pattern=r"^[^\s/?#%]+$")
-Name = text(longest=300)
-Words = text(longest=4000, shortest=0)
-Country = text(longest=3, shortest=2, pattern=r"^[A-Za-z]{2,3}$")
+Code = Annotated[str, Text(longest=64, pattern=r"^[^\s/?#%]+$")]
+Name = Annotated[str, Text(longest=300)]
+Words = Annotated[str, Text(longest=4000, shortest=0)]
+Country = Annotated[str, Text(longest=3, shortest=2, pattern=r"^[A-Za-z]{2,3}$")]
 Money = Annotated[int, Field(ge=0, le=10**15, description="Whole tenge (KZT).")]
 
 # ---------------------------------------------------------------- time

@@ -18,19 +18,19 @@ from tracker.api.schemas.common import (
     Money,
     Name,
     Point,
+    Text,
     Warning,
     Words,
-    text,
 )
 from tracker.api.schemas.devices import DeviceId, DeviceKind
 from tracker.api.schemas.routes import InlineRouteIn, RouteOut
 from tracker.deliveries import SealState, Status
 
 Direction = Literal["import", "transit", "export"]
-RegistrationNumber = text(longest=100)
-Plate = text(longest=32)
+RegistrationNumber = Annotated[str, Text(longest=100)]
+Plate = Annotated[str, Text(longest=32)]
 
-_DELIVERY = {
+_DELIVERY: dict[str, Any] = {
     "registration_number": "55301/010326/0000147",
     "direction": "transit",
     "carrier_id": "6f0b7c52-6a53-4a3e-9a41-0a4f8f6f7d11",
@@ -57,8 +57,8 @@ _DELIVERY = {
 class Goods(Body):
     """One line of goods."""
 
-    hs_code: text(longest=10, shortest=2, pattern=r"^[0-9]{2,10}$")  # type: ignore[valid-type]
-    description: Words  # type: ignore[valid-type]
+    hs_code: Annotated[str, Text(longest=10, shortest=2, pattern=r"^[0-9]{2,10}$")]
+    description: Words
     gross_kg: Annotated[float, Field(ge=0, le=1e9)]
     value_kzt: Money
     payments_at_stake_kzt: Money
@@ -67,27 +67,27 @@ class Goods(Body):
 class Vehicle(Body):
     """The vehicle as declared."""
 
-    plate: Plate  # type: ignore[valid-type]
-    country: text(longest=3, shortest=2)  # type: ignore[valid-type]
-    trailer: Plate | None = None  # type: ignore[valid-type]
-    container: text(longest=32) | None = None  # type: ignore[valid-type]
+    plate: Plate
+    country: Annotated[str, Text(longest=3, shortest=2)]
+    trailer: Plate | None = None
+    container: Annotated[str, Text(longest=32)] | None = None
 
 
 class DeliveryIn(Body):
     """A delivery to register: exactly one of ``route_code`` and ``route``."""
 
-    registration_number: RegistrationNumber  # type: ignore[valid-type]
+    registration_number: RegistrationNumber
     direction: Direction
     carrier_id: UUID
     declarant_id: UUID
-    departure_post: Code  # type: ignore[valid-type]
-    destination_post: Code  # type: ignore[valid-type]
-    route_code: Code | None = None  # type: ignore[valid-type]
+    departure_post: Code
+    destination_post: Code
+    route_code: Code | None = None
     route: InlineRouteIn | None = None
     deadline: Instant
     goods: Annotated[list[Goods], Field(min_length=1, max_length=1000)]
     vehicle: Vehicle
-    devices: Annotated[list[DeviceId], Field(max_length=50)] = []  # type: ignore[valid-type]
+    devices: Annotated[list[DeviceId], Field(max_length=50)] = Field(default_factory=list)
     scheduled_departure: Instant | None = None
 
     model_config = ConfigDict(json_schema_extra={"examples": [_DELIVERY]})
@@ -225,8 +225,8 @@ class DeliveryOut(Answer):
 class DeliveryDetail(DeliveryOut):
     """A delivery with what people did and what looked odd."""
 
-    acts: list[ActOut] = []
-    warnings: list[Warning] = []
+    acts: list[ActOut] = Field(default_factory=list)
+    warnings: list[Warning] = Field(default_factory=list)
 
 
 class DeliveryRoute(RouteOut):
@@ -267,11 +267,13 @@ class ReleaseIn(Body):
 class BorderCrossingIn(Body):
     """The carrier's notification that goods and vehicle crossed the border."""
 
-    post: Code  # type: ignore[valid-type]
+    post: Code
     at: Instant
-    plate: Plate | None = None  # type: ignore[valid-type]
+    plate: Plate | None = None
     position: Where | None = None
-    documents: Annotated[list[Name | dict[str, Name]], Field(max_length=100)] = []  # type: ignore[valid-type]
+    documents: Annotated[list[Name | dict[str, Name]], Field(max_length=100)] = Field(
+        default_factory=list
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -290,15 +292,15 @@ class BorderCrossingIn(Body):
 class SealIn(Body):
     """The state in which an officer finds a seal."""
 
-    device_id: DeviceId  # type: ignore[valid-type]
+    device_id: DeviceId
     state: SealState
 
 
 class ArrivalIn(Body):
     """The officer confirms the arrival. ``at``: when it happened, by default now."""
 
-    seals: Annotated[list[SealIn], Field(max_length=50)] = []
-    remarks: Words | None = None  # type: ignore[valid-type]
+    seals: Annotated[list[SealIn], Field(max_length=50)] = Field(default_factory=list)
+    remarks: Words | None = None
     position: Where | None = None
     at: Instant | None = None
 

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from tracker.api.schemas.common import Answer, Body, Moment, Name, Warning, text
+from tracker.api.schemas.common import Answer, Body, Moment, Name, Text, Warning
 
 DeviceKind = Literal["seal", "gps"]
-DeviceId = text(longest=64, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+DeviceId = Annotated[str, Text(longest=64, pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Period = Annotated[float, Field(ge=1, le=86_400, description="Seconds between two reports.")]
 
 #: Seconds between reports, moving and parked: a seal saves its battery, a unit has the vehicle's.
@@ -69,7 +69,7 @@ class DeviceOut(Answer):
     created_at: Moment
     online: bool | None = None
     last_received_at: Moment | None = None
-    warnings: list[Warning] = []
+    warnings: list[Warning] = Field(default_factory=list)
 
 
 class NewDeviceOut(DeviceOut):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from tracker.api.schemas.common import Answer, Body, Country, Moment, Name, Words, Warning, text
+from tracker.api.schemas.common import Answer, Body, Country, Moment, Name, Text, Warning, Words
 
 ParticipantKind = Literal["carrier", "declarant", "both"]
-FactName = text(longest=64)
+FactName = Annotated[str, Text(longest=64)]
 Fact = bool | Annotated[int, Field(ge=-(10**15), le=10**15)] | float | Words | None
 
-_EXAMPLE = {
+_EXAMPLE: dict[str, Any] = {
     "name": "ТОО «Пример Транс»",
     "kind": "carrier",
     "tax_id": "100140999011",
@@ -27,9 +27,9 @@ class ParticipantIn(Body):
 
     name: Name
     kind: ParticipantKind
-    tax_id: text(longest=32, pattern=r"^\S+$")  # type: ignore[valid-type]
+    tax_id: Annotated[str, Text(longest=32, pattern=r"^\S+$")]
     country: Country
-    facts: Annotated[dict[FactName, Fact], Field(max_length=100)] = {}  # type: ignore[valid-type]
+    facts: Annotated[dict[FactName, Fact], Field(max_length=100)] = Field(default_factory=dict)
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
@@ -61,7 +61,7 @@ class ParticipantOut(Answer):
     facts: dict[str, Fact] | None
     category: CategoryOut | None
     created_at: Moment
-    warnings: list[Warning] = []
+    warnings: list[Warning] = Field(default_factory=list)
 
     model_config = ConfigDict(
         json_schema_extra={

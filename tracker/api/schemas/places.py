@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from geoalchemy2.shape import to_shape
 from pydantic import ConfigDict, Field, model_validator
@@ -29,14 +29,14 @@ ZoneKind = Literal[
     "post", "border", "parking", "rest", "fuel", "terminal", "restricted", "territory"
 ]
 
-_POST = {
+_POST: dict[str, Any] = {
     "code": "KZ-NURZHOLY",
     "name": {"ru": "Нур Жолы (Хоргос)", "kk": "Нұр жолы (Қорғас)", "en": "Nur Zholy (Khorgos)"},
     "geometry": {"type": "Point", "coordinates": [80.402, 44.212]},
     "country": "KZ",
     "kind": "border",
 }
-_ZONE = {
+_ZONE: dict[str, Any] = {
     "code": "Z-SHELEK-PARKING",
     "name": {"ru": "Стоянка Шелек", "kk": "Шелек тұрағы", "en": "Shelek parking"},
     "kind": "parking",
@@ -74,7 +74,7 @@ class PostOut(Answer):
     kind: PostKind
     zone_code: str
     created_at: Moment
-    warnings: list[Warning] = []
+    warnings: list[Warning] = Field(default_factory=list)
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -126,7 +126,7 @@ class ZoneOut(Answer):
     valid_from: Moment | None
     valid_to: Moment | None
     created_at: Moment
-    warnings: list[Warning] = []
+    warnings: list[Warning] = Field(default_factory=list)
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -136,7 +136,7 @@ class ZoneOut(Answer):
                     **_ZONE,
                     "geometry": {
                         "type": "MultiPolygon",
-                        "coordinates": [_ZONE["geometry"]["coordinates"]],  # type: ignore[index]
+                        "coordinates": [_ZONE["geometry"]["coordinates"]],
                     },
                     "valid_from": None,
                     "valid_to": None,

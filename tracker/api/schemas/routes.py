@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from geoalchemy2.shape import to_shape
 from pydantic import ConfigDict, Field
@@ -25,11 +25,11 @@ from tracker.db.tables import Route
 DEFAULT_CORRIDOR_M = 1000.0
 """Half-width where none is declared (detection contract)."""
 
-_LINE = {
+_LINE: dict[str, Any] = {
     "type": "LineString",
     "coordinates": [[80.402, 44.212], [80.0074, 44.1662], [76.9115, 43.2525]],
 }
-_ROUTE = {
+_ROUTE: dict[str, Any] = {
     "code": "R-NURZHOLY-ALMATY",
     "name": "Nur Zholy – Almaty",
     "geometry": _LINE,
@@ -64,8 +64,8 @@ class RouteShape(Body):
     corridor_m: Metres = Field(
         DEFAULT_CORRIDOR_M, description="Half-width of the corridor, m; at most 50 km."
     )
-    legs: Annotated[list[LegIn], Field(max_length=1000)] = []
-    checkpoints: Annotated[list[Checkpoint], Field(max_length=1000)] = []
+    legs: Annotated[list[LegIn], Field(max_length=1000)] = Field(default_factory=list)
+    checkpoints: Annotated[list[Checkpoint], Field(max_length=1000)] = Field(default_factory=list)
 
 
 class RouteIn(RouteShape):
@@ -97,7 +97,7 @@ class RouteOut(Answer):
     checkpoints: list[dict[str, str | bool]]
     created_at: Moment
     corridor: GeoJson | None = None
-    warnings: list[Warning] = []
+    warnings: list[Warning] = Field(default_factory=list)
 
     model_config = ConfigDict(
         json_schema_extra={
