@@ -17,54 +17,79 @@ from tracker.errors import Invalid, NotFound
 from tracker.model import Severity
 
 # alerts_ranked: rank among the unresolved by the delivery's expected loss, then severity, then
-# age. The keys are all ascending, so that a page can go on after any row; the finished ones
-# follow, the newest first. A carrier gets neither rank nor an order that tells the loss.
+# age. The keys are all ascending, so that a page can go on after any row. Only keys are sorted
+# here; the rows are joined to those that are kept. A carrier gets neither rank nor an order that
+# tells the loss.
 _RANKED: LiteralString = """
 WITH keyed AS (
-    SELECT a.*, d.carrier_id, d.departure_post, d.destination_post,
-           (a.status NOT IN ('open', 'acknowledged'))::int AS k_done,
-           CASE WHEN a.status IN ('open', 'acknowledged') AND %(scope_carrier)s::uuid IS NULL
+    SELECT a.id, a.delivery_id,
+           CASE WHEN %(scope_carrier)s::uuid IS NULL
                 THEN -coalesce(s.expected_loss_kzt, -1) ELSE 0 END AS k_loss,
-           CASE WHEN a.status IN ('open', 'acknowledged')
-                THEN -array_position(ARRAY['info','low','medium','high','critical'], a.severity)
-                ELSE 0 END AS k_severity,
-           CASE WHEN a.status IN ('open', 'acknowledged') THEN 1 ELSE -1 END
-               * extract(epoch FROM a.raised_at) AS k_age
-    FROM alerts a
-    JOIN deliveries d ON d.id = a.delivery_id
-    LEFT JOIN delivery_state s ON s.delivery_id = a.delivery_id
+           -array_position(ARRAY['info','low','medium','high','critical'], a.severity)
+               AS k_severity,
+           extract(epoch FROM a.raised_at) AS k_age
+    FROM alerts a LEFT JOIN delivery_state s ON s.delivery_id = a.delivery_id
+    WHERE a.status IN ('open', 'acknowledged')
 ), ranked AS (
-    SELECT k.*, CASE WHEN k.k_done = 0 AND %(scope_carrier)s::uuid IS NULL
-                     THEN row_number() OVER (ORDER BY k_done, k_loss, k_severity, k_age, id)
+    SELECT k.*, CASE WHEN %(scope_carrier)s::uuid IS NULL
+                     THEN row_number() OVER (ORDER BY k_loss, k_severity, k_age, id)
                 END AS rank
     FROM keyed k
 )
 """
 
-_LIST: LiteralString = (
+_FILTER: LiteralString = """
+WHERE (%(scope_carrier)s::uuid IS NULL OR d.carrier_id = %(scope_carrier)s)
+  AND (%(delivery_id)s::uuid IS NULL OR a.delivery_id = %(delivery_id)s)
+  AND (%(code)s::text[] IS NULL OR a.code = ANY(%(code)s))
+  AND (%(status)s::text[] IS NULL OR a.status = ANY(%(status)s))
+  AND (%(severity)s::text[] IS NULL OR a.severity = ANY(%(severity)s))
+  AND (%(post)s::text IS NULL OR %(post)s IN (d.departure_post, d.destination_post))
+  AND (%(since)s::timestamptz IS NULL OR a.raised_at >= %(since)s)
+"""
+
+_UNRESOLVED: LiteralString = (
     _RANKED
     + """
-SELECT r.* FROM ranked r
-WHERE (%(scope_carrier)s::uuid IS NULL OR r.carrier_id = %(scope_carrier)s)
-  AND (%(delivery_id)s::uuid IS NULL OR r.delivery_id = %(delivery_id)s)
-  AND (%(code)s::text[] IS NULL OR r.code = ANY(%(code)s))
-  AND (%(status)s::text[] IS NULL OR r.status = ANY(%(status)s))
-  AND (%(severity)s::text[] IS NULL OR r.severity = ANY(%(severity)s))
-  AND (%(post)s::text IS NULL OR %(post)s IN (r.departure_post, r.destination_post))
-  AND (%(since)s::timestamptz IS NULL OR r.raised_at >= %(since)s)
-  AND (%(k_done)s::int IS NULL OR (r.k_done, r.k_loss, r.k_severity, r.k_age, r.id)
-       > (%(k_done)s, %(k_loss)s::bigint, %(k_severity)s::int, %(k_age)s::numeric, %(k_id)s::uuid))
-ORDER BY r.k_done, r.k_loss, r.k_severity, r.k_age, r.id
-LIMIT %(limit)s + 1
+SELECT a.*, r.rank, 0 AS k_done, r.k_loss, r.k_severity, r.k_age
+FROM ranked r
+JOIN alerts a ON a.delivery_id = r.delivery_id AND a.id = r.id
+JOIN deliveries d ON d.id = a.delivery_id
+"""
+    + _FILTER
+    + """
+  AND (%(k_loss)s::bigint IS NULL OR (r.k_loss, r.k_severity, r.k_age, r.id)
+       > (%(k_loss)s, %(k_severity)s::int, %(k_age)s::numeric, %(k_id)s::uuid))
+ORDER BY r.k_loss, r.k_severity, r.k_age, r.id
+LIMIT %(limit)s
+"""
+)
+
+# alerts_finished: the newest first, by the index on (raised_at, id).
+_FINISHED: LiteralString = (
+    """
+SELECT a.*, NULL AS rank, 1 AS k_done, 0 AS k_loss, 0 AS k_severity,
+       extract(epoch FROM a.raised_at) AS k_age
+FROM alerts a JOIN deliveries d ON d.id = a.delivery_id
+"""
+    + _FILTER
+    + """
+  AND a.status NOT IN ('open', 'acknowledged')
+  AND (%(k_age)s::numeric IS NULL
+       OR (a.raised_at, a.id) < (to_timestamp(%(k_age)s::numeric), %(k_id)s::uuid))
+ORDER BY a.raised_at DESC, a.id DESC
+LIMIT %(limit)s
 """
 )
 
 _BY_IDS: LiteralString = (
     _RANKED
     + """
-SELECT r.* FROM ranked r
-WHERE r.id = ANY(%(ids)s)
-  AND (%(scope_carrier)s::uuid IS NULL OR r.carrier_id = %(scope_carrier)s)
+SELECT a.*, r.rank FROM alerts a
+JOIN deliveries d ON d.id = a.delivery_id
+LEFT JOIN ranked r ON r.id = a.id
+WHERE a.id = ANY(%(ids)s)
+  AND (%(scope_carrier)s::uuid IS NULL OR d.carrier_id = %(scope_carrier)s)
 """
 )
 
@@ -74,19 +99,44 @@ RANKS_OF: LiteralString = (
 """Present ranks of the alerts ``ids``; ``scope_carrier`` must be None."""
 
 _KEY = ("k_done", "k_loss", "k_severity", "k_age", "id")
+_UNDONE = frozenset({"open", "acknowledged"})
 
 
 def list_alerts(
     conn: psycopg.Connection[Any], scope: Scope, wanted: FindingFilter, page: Page
 ) -> tuple[list[Row], str | None]:
     """Alerts in scope, the one with most at stake first, and the next cursor."""
-    after = page.after or (None,) * 5
-    keys = dict(zip(("k_done", "k_loss", "k_severity", "k_age", "k_id"), after, strict=True))
-    params = {"limit": page.limit} | keys | scope.params() | wanted.params()
-    with conn.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(_LIST, params).fetchall()
+    rows = _unresolved(conn, scope, wanted, page)
+    rows += _finished(conn, scope, wanted, page, page.limit + 1 - len(rows))
     kept, following = page_of(rows, page.limit, lambda row: [row[name] for name in _KEY])
     return _complete(conn, kept, scope), following
+
+
+def _unresolved(
+    conn: psycopg.Connection[Any], scope: Scope, wanted: FindingFilter, page: Page
+) -> list[Row]:
+    begun = page.after or (0, None, None, None, None)
+    if begun[0] or (wanted.status and _UNDONE.isdisjoint(wanted.status)):
+        return []
+    keys = dict(zip(("k_loss", "k_severity", "k_age", "k_id"), begun[1:], strict=True))
+    params = {"limit": page.limit + 1} | keys | scope.params() | wanted.params()
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(_UNRESOLVED, params).fetchall()
+
+
+def _finished(
+    conn: psycopg.Connection[Any], scope: Scope, wanted: FindingFilter, page: Page, limit: int
+) -> list[Row]:
+    if limit <= 0 or (wanted.status and _UNDONE.issuperset(wanted.status)):
+        return []
+    among = page.after is not None and page.after[0]
+    keys = {
+        "k_age": page.after[3] if page.after and among else None,
+        "k_id": page.after[4] if page.after and among else None,
+    }
+    params = {"limit": limit} | keys | scope.params() | wanted.params()
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(_FINISHED, params).fetchall()
 
 
 def alerts_by_id(conn: psycopg.Connection[Any], scope: Scope, ids: Sequence[UUID]) -> list[Row]:
