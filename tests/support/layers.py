@@ -29,12 +29,14 @@ LAYERS: Mapping[str, int] = {
     "tracker.track": 3,
     "tracker.detectors": 3,
     "tracker.anomalies": 3,
+    "tracker.changes": 3,
     "tracker.risk": 4,
     "tracker.settings": 5,
     "tracker.logs": 5,
     "maps": 5,
     "tracker.db": 6,
     "tracker.storing": 7,
+    "tracker.judging": 7,
     "tracker.pipeline": 7,
     "tracker.ingest_mqtt": 8,
     "tracker.evaluate": 8,
@@ -55,6 +57,7 @@ FAMILIES: Mapping[str, str] = {
     "tracker.anomalies": "anomalies",
     # The list of steps, and the steps of each stage.
     "tracker.storing": "pipeline",
+    "tracker.judging": "pipeline",
     "tracker.pipeline": "pipeline",
     # One web application.
     "tracker.api": "web",
