@@ -142,3 +142,22 @@ def test_tiles(app: FastAPI, world: World) -> None:
     assert client.get("/api/v1/tiles/secrets/0/0/0.mvt").status_code == 422
     foreign = world.client(app, "stranger").get("/api/v1/tiles/positions/0/0/0.mvt")
     assert foreign.status_code == 204
+
+
+def test_the_map_report_in_three_languages_and_without_network(
+    app: FastAPI, world: World, tracked
+) -> None:
+    world.anomaly(tracked, "seal_cut")
+    path = f"/api/v1/deliveries/{tracked}/map"
+    client = world.client(app, "monitor")
+    pages = {lang: client.get(path, params={"lang": lang}) for lang in ("ru", "kk", "en")}
+    for page in pages.values():
+        assert page.status_code == 200, page.text
+        assert page.headers["content-type"].startswith("text/html")
+        assert "/static/vendor" in page.text
+        assert 'src="http' not in page.text
+        assert 'href="http' not in page.text
+    assert len({page.text for page in pages.values()}) == 3
+    assert world.client(app, "stranger").get(path).status_code == 404
+    assert world.client(app, "carrier").get(path).status_code == 200
+    assert client.get(path, params={"lang": "de"}).status_code == 422

@@ -47,15 +47,19 @@ _PLAIN_FAMILIES = frozenset({"route", "stop", "seal", "communication", "time"})
 )
 def get_risk(reader: Reads, delivery_id: UUID, lang: Locale) -> Response:
     """The newest assessment. A carrier gets the reasons in plain words, never scores or rules."""
-    delivery = require_delivery(reader.conn, reader.scope, delivery_id)
+    return answer(risk_of(reader, require_delivery(reader.conn, reader.scope, delivery_id), lang))
+
+
+def risk_of(reader: Reader, delivery: Row, lang: str) -> Row:
+    """The risk of a delivery (of `require_delivery`) as this reader may see it."""
+    delivery_id: UUID = delivery["id"]
     stored = newest_assessment(reader.conn, delivery_id) or first_assessment(delivery)
     reasons = [msgspec.convert(_bare(r), Reason) for r in stored["reasons"]]
     head = {"delivery_id": str(delivery_id), "at": rfc3339(stored["at"])}
     if not sees_risk(reader.user):
         shown = [r for r in reasons if r.family in _PLAIN_FAMILIES]
-        return answer(head | {"reasons": [{"text": render_reason(r, lang)} for r in shown]})
-    rank = delivery_rank(reader.conn, delivery_id)
-    return answer(head | _scores(stored, reasons, rank, lang))
+        return head | {"reasons": [{"text": render_reason(r, lang)} for r in shown]}
+    return head | _scores(stored, reasons, delivery_rank(reader.conn, delivery_id), lang)
 
 
 def _scores(stored: Row, reasons: list[Reason], rank: int | None, lang: str) -> Row:

@@ -114,7 +114,7 @@ async def follow(
         if resume:
             async for chunk in hub.replay(client):
                 yield chunk
-        yield b": ready\n\n"
+        yield b": ready\nretry: 1000\n\n"
         end = time.monotonic() + LIFE_S
         while not client.lost and time.monotonic() < end and not (stop and stop.is_set()):
             if await _woken(client):

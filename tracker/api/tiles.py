@@ -1,4 +1,4 @@
-"""Vector tiles of routes, zones, posts and positions, straight from PostGIS."""
+"""Maps: vector tiles straight from PostGIS, and the report on one delivery (`map_report`)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Response
 
+from tracker.api import map_report
 from tracker.api.reader import Reader, reads
 from tracker.db.reading_tiles import tile
 from tracker.errors import NotFound
 
 router = APIRouter(prefix="/api/v1", tags=["tiles"])
+router.include_router(map_report.router)
+
 MVT = "application/vnd.mapbox-vector-tile"
 
 

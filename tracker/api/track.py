@@ -83,10 +83,14 @@ def get_track(
 
 def as_geojson(tracks: Sequence[DeviceTrack], name: str) -> Response:
     """One Feature a device; devices without a single position are left out."""
+    return answer(collection_of(tracks), media_type="application/geo+json")
+
+
+def collection_of(tracks: Sequence[DeviceTrack]) -> dict[str, Any]:
+    """The tracks as a GeoJSON FeatureCollection."""
     features = [_feature(track) for track in tracks if track.points]
     thinned = any(f["properties"]["simplified"] for f in features)
-    collection = {"type": "FeatureCollection", "simplified": thinned, "features": features}
-    return answer(collection, media_type="application/geo+json")
+    return {"type": "FeatureCollection", "simplified": thinned, "features": features}
 
 
 def _feature(track: DeviceTrack) -> dict[str, Any]:
