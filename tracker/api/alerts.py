@@ -12,11 +12,10 @@ from fastapi import APIRouter, Depends, Response
 
 from tracker import alerts
 from tracker.alerts import AlertView, Handling
+from tracker.api.deps import Cursor, Limit
 from tracker.api.findings_schemas import AckIn, AlertOut, AlertPage, AssignIn, CommentIn, ResolveIn
 from tracker.api.queries import (
     ALERT_STATUS,
-    Cursor,
-    Limit,
     Since,
     Word,
     Words,

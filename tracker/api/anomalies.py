@@ -8,11 +8,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from tracker.api.deps import Cursor, Limit
 from tracker.api.findings_schemas import AnomalyPage
 from tracker.api.queries import (
     ANOMALY_STATUS,
-    Cursor,
-    Limit,
     Since,
     Word,
     Words,

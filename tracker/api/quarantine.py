@@ -6,8 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
+from tracker.api.deps import Cursor, Limit
 from tracker.api.findings_schemas import QuarantinePage
-from tracker.api.queries import Cursor, Limit, Since, Word, Words, page, split
+from tracker.api.queries import Since, Word, Words, page, split
 from tracker.api.reader import Reader, reads
 from tracker.db.reading import Page, decode_cursor, int64
 from tracker.db.reading_quarantine import list_quarantine

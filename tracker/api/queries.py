@@ -29,8 +29,6 @@ Words = Annotated[
     Query(description="Several: repeat it, or separate them by commas."),
 ]
 Since = Annotated[AwareDatetime | None, Query(description="RFC 3339; found or raised since then.")]
-Limit = Annotated[int, Query(ge=1, le=1000)]
-Cursor = Annotated[str | None, Query(max_length=500, description="`next` of the page before.")]
 
 
 def answer(data: Any, status: int = 200, media_type: str = "application/json") -> Response:
