@@ -1,8 +1,9 @@
 """The simulated fleet: its plan, and the simulator as a child process.
 
-A trip is a function of its slot, turn and departure alone. The same plan makes the same records
-with the same numbers, so a demo that is started again sends its history again, the product
-recognises every record it has, and the lorries go on where the present finds them.
+A trip is a function of its slot, turn and departure alone: the same plan makes the same records
+with the same numbers. So when the demo is started again, a crooked lorry sends its history again,
+the product recognises every record it has, and the plot goes on where the present finds it. An
+honest lorry simply drives on from its last known place, which spares the replay.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from tracker.embedded import children
 from tracker.errors import SetupError
 
 _PATIENCE_S: Final = 10.0
+_GOING_ON: Final = timedelta(seconds=5)
 
 _PARAMS: Final[Mapping[Plot, tuple[str, Callable[[Slot], dict[str, Any]]]]] = {
     "rope_cut": ("rope_cut", lambda slot: {"stop_minutes": BREAK_STOP_MIN}),
@@ -45,6 +47,14 @@ _PARAMS: Final[Mapping[Plot, tuple[str, Callable[[Slot], dict[str, Any]]]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LastSeen:
+    """Where a lorry was when the server last heard of it: metres along the lane, and when."""
+
+    at_m: float
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trip:
     """One delivery of a slot, as it is driven."""
 
@@ -52,6 +62,8 @@ class Trip:
     turn: int
     departed: datetime
     delivery_id: str
+    released: bool = False
+    last_seen: LastSeen | None = None
 
     @property
     def end(self) -> datetime:
@@ -65,16 +77,20 @@ def fleet_plan(trips: Iterable[Trip]) -> dict[str, Any]:
 
 
 def _vehicle(trip: Trip) -> dict[str, Any]:
-    slot, lorry = trip.slot, trip.slot.lorry(trip.turn)
+    slot, lorry, seen = trip.slot, trip.slot.lorry(trip.turn), trip.last_seen
+    start = trip.departed if seen is None else seen.at + _GOING_ON
+    # Each life of a device numbers its records from 1 again, in a higher generation: the turn,
+    # and for a lorry that drives on, the instant, which is greater than any turn.
+    gen = trip.turn if seen is None else int(start.timestamp())
     return {
         "vehicle": lorry.plate,
-        # The turn is the devices' generation: each turn numbers its records from 1 again.
         "devices": [
-            {"id": lorry.seal, "kind": "seal", "gen": trip.turn},
-            {"id": lorry.gps, "kind": "gps", "gen": trip.turn},
+            {"id": lorry.seal, "kind": "seal", "gen": gen},
+            {"id": lorry.gps, "kind": "gps", "gen": gen},
         ],
         "route": [list(point) for point in slot.lane.points],
-        "start": stamp(trip.departed),
+        "start": stamp(start),
+        "start_at_m": 0.0 if seen is None else min(seen.at_m, slot.lane.length_m - 1),
         "plot": _plot(slot),
         "seed": slot.number * 10_000 + trip.turn,
     }

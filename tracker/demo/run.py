@@ -5,11 +5,12 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,18 +21,22 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from tracker.demo.customs import Arrivals, Departures
 from tracker.demo.fleet import Fleet, Trip, fleet_plan
 from tracker.demo.people import PEOPLE, make_people
 from tracker.demo.scenario import fleet
-from tracker.demo.stage import Arrivals, Stage, find_subjects
+from tracker.demo.stage import Stage, find_subjects
 from tracker.errors import TrackerError
 from tracker.reference.client import Api
 from tracker.reference.files import RESOURCES, read_bodies
 from tracker.reference.loader import load_with
 
 _LOOK_S: Final = 5.0
+_GLANCE_S: Final = 0.5
 #: A fresh token well before the twelve hours of the default end.
-_LOGIN_S: Final = 3600.0
+_LOGIN: Final = timedelta(hours=1)
+#: Longest wait for lorries to set out before the log-ins are shown all the same.
+_SETTING_OUT: Final = timedelta(seconds=75)
 
 
 def run_demo(stack_info: Mapping[str, Any], *, console: Console, stop: threading.Event) -> None:
@@ -60,8 +65,17 @@ def run_demo(stack_info: Mapping[str, Any], *, console: Console, stop: threading
                 fleet_plan(trips), host=mqtt["host"], port=mqtt["port"], directory=Path(directory)
             ) as running,
         ):
-            _show(stack_info, trips, console)
-            _watch(running, Arrivals(api, trips), lambda: _login(api, stack_info), console, stop)
+            departures = Departures(api, trips, datetime.now(UTC))
+            _release(departures, running, console, stop)
+            if not stop.is_set():
+                _show(stack_info, trips, console)
+            arrivals = Arrivals(api, trips)
+
+            def work(now: datetime) -> None:
+                departures.record(now)
+                arrivals.confirm(now)
+
+            _watch(running, work, lambda: _login(api, stack_info), console, stop)
 
 
 def _login(api: Api, stack_info: Mapping[str, Any]) -> None:
@@ -70,7 +84,15 @@ def _login(api: Api, stack_info: Mapping[str, Any]) -> None:
 
 def _set_stage(api: Api, console: Console, stop: threading.Event) -> list[Trip]:
     """Reference data, people, deliveries, with progress; the trips to be driven."""
-    progress = Progress(
+    with _progress(console) as progress:
+        _load_reference(api, progress)
+        subjects = find_subjects(api)
+        make_people(api, subjects.carriers)
+        return _prepare(Stage(api, subjects, datetime.now(UTC)), progress, stop)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
@@ -78,11 +100,6 @@ def _set_stage(api: Api, console: Console, stop: threading.Event) -> list[Trip]:
         TimeElapsedColumn(),
         console=console,
     )
-    with progress:
-        _load_reference(api, progress)
-        subjects = find_subjects(api)
-        make_people(api, subjects.carriers)
-        return _prepare(Stage(api, subjects, datetime.now(UTC)), progress, stop)
 
 
 def _load_reference(api: Api, progress: Progress) -> None:
@@ -102,7 +119,7 @@ def _prepare(stage: Stage, progress: Progress, stop: threading.Event) -> list[Tr
             trips += stage.prepare(slot)
         except TrackerError as exc:
             # One delivery that a visitor has changed must not keep the others off the road.
-            progress.console.print(f"[yellow]slot {slot.number}: {exc.detail}[/]", markup=True)
+            progress.console.print(f"[yellow]{slot.registration(0)}: {escape(exc.detail)}[/]")
         progress.advance(task)
     return trips
 
@@ -118,21 +135,40 @@ def _show(stack_info: Mapping[str, Any], trips: list[Trip], console: Console) ->
     console.print("Ctrl-C: стоп · тоқтату · stop")
 
 
+def _release(
+    departures: Departures, running: Fleet, console: Console, stop: threading.Event
+) -> None:
+    """Until every lorry that should be on the road is, or all but those that leave later."""
+    total = departures.waiting
+    began = datetime.now(UTC)
+    with _progress(console) as progress:
+        task = progress.add_task("Выезд · Departures", total=total)
+        while departures.waiting and running.check():
+            now = datetime.now(UTC)
+            departures.record(now)
+            progress.update(task, completed=total - departures.waiting)
+            if now - began > _SETTING_OUT or stop.wait(_GLANCE_S):
+                return
+
+
 def _watch(
     running: Fleet,
-    arrivals: Arrivals,
+    work: Callable[[datetime], None],
     login: Callable[[], None],
     console: Console,
     stop: threading.Event,
 ) -> None:
-    """Until told to stop: confirm arrivals, keep the log-in fresh, notice a fleet that fails."""
-    looks = 0
+    """Until told to stop: do customs' work, keep the log-in fresh, notice a fleet that fails."""
+    logged_in = datetime.now(UTC)
     while not stop.wait(_LOOK_S):
-        looks += 1
-        if looks * _LOOK_S % _LOGIN_S == 0:
-            login()
-        arrivals.confirm(datetime.now(UTC))
-        if not running.check():
-            console.print("Все рейсы завершены · all trips are over")
-            stop.wait()
-            return
+        running.check()
+        now = datetime.now(UTC)
+        try:
+            if now - logged_in > _LOGIN:
+                login()
+                logged_in = now
+            work(now)
+        except TrackerError as exc:
+            # A server that is being restarted is no reason to take the fleet off the road.
+            if not stop.is_set():
+                console.print(f"[yellow]{escape(exc.detail)}[/]")

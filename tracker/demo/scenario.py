@@ -145,6 +145,11 @@ class Slot:
     declarant_no: int
     goods: tuple[Mapping[str, Any], ...]
 
+    @property
+    def drives_on(self) -> bool:
+        """Whether nothing but its place matters for how the trip goes on."""
+        return self.plot in {"honest", "late"}
+
     def lorry(self, turn: int) -> Lorry:
         """Who drives a turn: two lorries alternate, so one can arrive while the other loads."""
         side = "AB"[(turn - 1) % 2]

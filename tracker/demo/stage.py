@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from tracker.demo.fleet import Trip
+from tracker.demo.fleet import LastSeen, Trip
 from tracker.demo.scenario import NOTICE, Slot, delivery_body, parse_registration, stamp
-from tracker.errors import Conflict
 from tracker.reference import read_bodies
 from tracker.reference.client import Api
 
@@ -71,10 +70,22 @@ class Stage:
 
     def _resume(self, slot: Slot, turn: int, item: Mapping[str, Any]) -> Trip:
         departed = _time(item["scheduled_departure"])
-        trip = Trip(slot=slot, turn=turn, departed=departed, delivery_id=str(item["id"]))
-        if item["status"] == "declared":
-            self._release(trip)
+        released = item["status"] != "declared"
+        trip = Trip(
+            slot=slot,
+            turn=turn,
+            departed=departed,
+            delivery_id=str(item["id"]),
+            released=released,
+            last_seen=_last_seen(item) if slot.drives_on else None,
+        )
+        if not released and not self._notified(trip):
+            self._notify(trip)
         return trip
+
+    def _notified(self, trip: Trip) -> bool:
+        acts = self._api.get(f"/deliveries/{trip.delivery_id}")["acts"]
+        return any(act["kind"] == "border_crossing" for act in acts)
 
     def _begin(self, slot: Slot, known: Sequence[tuple[int, Mapping[str, Any]]]) -> Trip:
         turn = max((turn for turn, _ in known), default=0) + 1
@@ -91,7 +102,7 @@ class Stage:
         )
         made = self._api.create("/deliveries", body)
         trip = Trip(slot=slot, turn=turn, departed=departed, delivery_id=str(made["id"]))
-        self._release(trip)
+        self._notify(trip)
         return trip
 
     def _free_from(self, turn: int, item: Mapping[str, Any], new_turn: int) -> datetime:
@@ -109,61 +120,25 @@ class Stage:
                 body = {"id": device_id, "kind": kind, "model": "demo", "hmac_required": False}
                 self._api.create("/devices", body)
 
-    def _release(self, trip: Trip) -> None:
-        """The carrier's notice, then the release; both recorded after the fact."""
-        path = f"/deliveries/{trip.delivery_id}"
+    def _notify(self, trip: Trip) -> None:
+        """The carrier's notice of the crossing, recorded after the fact."""
         notice = {
             "post": trip.slot.lane.departure,
             "at": stamp(trip.departed - NOTICE),
             "plate": trip.slot.lorry(trip.turn).plate,
         }
-        self._api.create(f"{path}/border-crossing", notice)
-        self._api.create(f"{path}/release", {"at": stamp(trip.departed)})
-
-
-class Arrivals:
-    """Confirms, as customs would, the arrival of trips that are over and whose lorry is there."""
-
-    def __init__(self, api: Api, trips: Sequence[Trip]) -> None:
-        self._api = api
-        self._open = list(trips)
-
-    def confirm(self, now: datetime) -> int:
-        """Look once; how many were confirmed."""
-        due = [trip for trip in self._open if trip.end < now]
-        done = [trip for trip in due if self._confirm(trip)]
-        for trip in done:
-            self._open.remove(trip)
-        return len(done)
-
-    def _confirm(self, trip: Trip) -> bool:
-        item = self._api.get(f"/deliveries/{trip.delivery_id}")
-        if item["status"] not in ON_THE_WAY:
-            return True
-        last = item.get("last_position")
-        if not last or not _near(last, trip.slot.lane.points[-1]):
-            return False
-        broken = trip.slot.plot in {"rope_cut", "case_opened"}
-        seal = {
-            "device_id": trip.slot.lorry(trip.turn).seal,
-            "state": "broken" if broken else "intact",
-        }
-        body = {"at": last["t"], "seals": [seal]}
-        try:
-            self._api.create(f"/deliveries/{trip.delivery_id}/arrival", body)
-        except Conflict:
-            return False
-        return True
-
-
-def _near(last: Mapping[str, Any], place: tuple[float, float]) -> bool:
-    # Half a hundredth of a degree is some 400 m: the yard of a post.
-    off = max(abs(float(last["lon"]) - place[0]), abs(float(last["lat"]) - place[1]))
-    return off < 0.005
+        self._api.create(f"/deliveries/{trip.delivery_id}/border-crossing", notice)
 
 
 def _unfinished(status: str) -> bool:
     return status in ON_THE_WAY or status == "declared"
+
+
+def _last_seen(item: Mapping[str, Any]) -> LastSeen | None:
+    last, progress_m = item.get("last_position"), item.get("progress_m")
+    if not last or progress_m is None:
+        return None
+    return LastSeen(at_m=float(progress_m), at=_time(last["t"]))
 
 
 def _by_slot(api: Api) -> dict[int, list[tuple[int, Mapping[str, Any]]]]:
