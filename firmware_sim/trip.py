@@ -144,7 +144,9 @@ class Drive:
         self._at_m, self._speed_ms = stop.at_m, 0.0
         self._stops.pop(0)
         self._engine = stop.duration_s < _ENGINE_OFF_S
-        self._standing_until_ms = self._now_ms + stop.duration_s * 1000
+        # Whole seconds: a fraction of a millisecond would never be reached.
+        stands_s = stop.duration_s if math.isinf(stop.duration_s) else math.ceil(stop.duration_s)
+        self._standing_until_ms = self._now_ms + stands_s * 1000
 
     def _wanted_ms(self, wobble: float) -> float:
         limit_kmh = min(
