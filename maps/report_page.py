@@ -14,12 +14,15 @@ KAZAKHSTAN_TIME: Final = timezone(timedelta(hours=5))
 
 PAGE_STYLE = """
 html, body { height: auto !important; }
-body { display: flex; flex-direction: column; font: 15px/1.45 "Noto Sans", system-ui, sans-serif; color: #17222c; background: #fff; }
-.folium-map { order: -1; height: 62vh !important; background: #d3dfe8; border-bottom: 1px solid #d8dee5; }
+body { display: flex; flex-direction: column;
+  font: 15px/1.45 "Noto Sans", system-ui, sans-serif; color: #17222c; background: #fff; }
+.folium-map { order: -1; height: 62vh !important; background: #d3dfe8;
+  border-bottom: 1px solid #d8dee5; }
 .leaflet-tooltip.city { background: none; border: 0; box-shadow: none; color: #4a4f57;
   font-size: 11px; padding: 0 2px; text-shadow: 0 0 3px #fff, 0 0 3px #fff; }
 .leaflet-tooltip.city::before { display: none; }
-.report { width: 100%; max-width: 70rem; box-sizing: border-box; margin: 0 auto; padding: 1rem; display: grid; gap: 0 2.5rem;
+.report { width: 100%; max-width: 70rem; box-sizing: border-box; margin: 0 auto; padding: 1rem;
+  display: grid; gap: 0 2.5rem;
   grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); }
 .report header, .report footer, .report .anomalies { grid-column: 1 / -1; }
 .report h1 { font-size: 1.4rem; margin: 0; overflow-wrap: anywhere; }

@@ -45,8 +45,8 @@ PALETTES: dict[Theme, Palette] = {
         halo="#ffffff",
     ),
     "dark": Palette(
-        sea="#0f1a23",
-        land="#1b232b",
+        sea="#0e1a24",
+        land="#212a32",
         water="#12303f",
         border="#6d6480",
         road="#3a4148",

@@ -1,6 +1,6 @@
 // What is bound for an officer's post, and the confirmation of arrivals.
 import { all, api, confirmsArrivals, el, failed, ownPosts, t, toast } from "./core.js";
-import { arrivalAnswer, confirmArrival, sealsOf } from "./dialogs.js";
+import { confirmArrival, sealsOf } from "./dialogs.js";
 import { deliveriesTable, postOptions, postsByCode } from "./tables.js";
 
 const list = document.getElementById("list");
@@ -11,7 +11,7 @@ async function load() {
   list.setAttribute("aria-busy", "true");
   try {
     const byCode = await postsByCode();
-    const found = (await Promise.all(EXPECTED.map((s) => all(`/deliveries?status=${s}&post=${encodeURIComponent(select.value)}`)))).flat();
+    const found = await all(`/deliveries?${EXPECTED.map((s) => `status=${s}`).join("&")}&post=${encodeURIComponent(select.value)}`);
     const bound = found.filter((d) => d.destination_post === select.value).sort((a, b) => a.deadline.localeCompare(b.deadline));
     list.replaceChildren(bound.length ? deliveriesTable(bound, byCode, confirmsArrivals ? button : null)
       : el("p", { class: "empty" }, t("Nothing is on its way to this post.")));
@@ -26,7 +26,7 @@ const button = (d) => el("button", { type: "button", class: "small primary", onc
 async function open(d) {
   try {
     const whole = await api(`/deliveries/${d.id}`);
-    confirmArrival(whole, sealsOf(whole), (answer) => { toast(arrivalAnswer(answer)); load(); });
+    confirmArrival(whole, sealsOf(whole), load);
   } catch (error) {
     toast(error.message, true);
   }

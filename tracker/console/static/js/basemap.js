@@ -38,7 +38,9 @@ export async function createMap(container, { bounds = KAZAKHSTAN, ...options } =
   await new Promise((resolve) => map.once("style.load", resolve));
   map.getCanvas().setAttribute("aria-label", t("Map"));
   // On a phone the credits wait behind their button instead of covering the map.
-  if (innerWidth < 740) map.getContainer().querySelector(".maplibregl-ctrl-attrib")?.classList.remove("maplibregl-compact-show");
+  if (innerWidth < 740) {
+    map.once("idle", () => map.getContainer().querySelector(".maplibregl-ctrl-attrib")?.classList.remove("maplibregl-compact-show"));
+  }
   return map;
 }
 

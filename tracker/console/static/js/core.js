@@ -72,7 +72,8 @@ export async function all(path, most = 5000) {
 // ---------------------------------------------------------------- times and numbers
 
 const ZONE = "Asia/Almaty";
-const LANG = { ru: "ru-KZ", kk: "kk-KZ", en: "en-GB" }[locale] ?? "ru-KZ";
+// Kazakh and Russian write dates and numbers alike, and not every browser knows Kazakh.
+const LANG = locale === "en" ? "en-GB" : "ru-RU";
 const dayTime = new Intl.DateTimeFormat(LANG, {
   timeZone: ZONE, day: "2-digit", month: "2-digit", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false,
 });

@@ -4,14 +4,14 @@ import { alertStatusName, anomalyName, badge, corridorName, directionName, evide
 import { createMap, loadStyle, onTheme } from "./basemap.js";
 import { Fleet, addOverlay, boundsOf, showAnomalies, showPosts, showRoutes, showTrack, showZones } from "./overlay.js";
 import { acknowledge, dueText } from "./alerts.js";
-import { arrivalAnswer, confirmArrival, releaseDelivery, resolveAlert, sealsOf } from "./dialogs.js";
+import { confirmArrival, decisionRows, releaseDelivery, resolveAlert, sealsOf } from "./dialogs.js";
 import { listen } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
 const ID = $("delivery").dataset.id;
 const ON_THE_ROAD = ["released", "in_transit", "overdue", "enquiry"];
 
-const now = { delivery: null, alerts: [], anomalies: [], risk: null, track: null, posts: [], participants: new Map() };
+const now = { delivery: null, alerts: [], anomalies: [], risk: null, track: null, posts: [] };
 
 // ---------------------------------------------------------------- head and facts
 
@@ -33,13 +33,12 @@ function actions(d) {
   }
   if (confirmsArrivals && atPost && ON_THE_ROAD.includes(d.status)) {
     made.push(el("button", { class: "primary", type: "button", id: "confirm-arrival", onclick: () =>
-      confirmArrival(d, sealsOf(d), (answer) => { toast(arrivalAnswer(answer)); refresh(); }) }, t("Confirm the arrival")));
+      confirmArrival(d, sealsOf(d), refresh) }, t("Confirm the arrival")));
   }
   return made;
 }
 
 const postName = (code) => named(now.posts.find((p) => p.code === code)?.name) || code;
-const participant = (id) => now.participants.get(id)?.name ?? id;
 
 function showFacts() {
   const d = now.delivery;
@@ -50,12 +49,15 @@ function showFacts() {
     [t("To"), postName(d.destination_post)],
     [t("Vehicle"), [v.plate, v.country && `(${v.country})`].filter(Boolean).join(" ")],
     [t("Trailer"), v.trailer], [t("Container"), v.container],
-    [t("Carrier"), participant(d.carrier_id)],
-    [t("Declarant"), participant(d.declarant_id)],
-    [t("Devices"), (d.bindings ?? []).map((b) => b.device_id ?? b.device).filter(Boolean).join(", ")],
+    [t("Carrier"), d.carrier_name],
+    [t("Declarant"), d.declarant_name],
+    [t("Devices"), (d.bindings ?? []).map((b) => b.device_id).filter(Boolean).join(", ")],
     [t("Last position"), lastPosition(d.last_position)],
   ]);
   $("goods").replaceChildren(goodsTable(d.goods ?? []));
+  const arrival = (d.acts ?? []).findLast((act) => act.kind === "arrival");
+  $("arrival-card").hidden = !arrival?.data.corridor;
+  if (arrival) facts($("arrival"), decisionRows(arrival.data));
 }
 
 function lastPosition(p) {
@@ -180,7 +182,7 @@ async function startMap() {
     });
     addOverlay(map);
     fleet = new Fleet(map);
-    const [zones, found] = await Promise.all([all("/zones"), routeOf(now.delivery)]);
+    const [zones, found] = await Promise.all([all("/zones"), optional(api(`/deliveries/${ID}/route?corridor=true`), null)]);
     route = found;
     now.zones = zones;
     if (now.delivery.last_position) fleet.update({ ...now.delivery.last_position, delivery_id: ID });
@@ -201,13 +203,6 @@ function showOnMap() {
   showPosts(map, now.posts);
   showTrack(map, now.track);
   showAnomalies(map, now.anomalies, anomalyName);
-}
-
-async function routeOf(d) {
-  if (d.route?.geometry && d.route.corridor) return d.route;
-  const code = d.route_code ?? d.route?.code;
-  if (!code) return d.route ?? null;
-  return await api(`/routes/${encodeURIComponent(code)}?corridor=true`).catch(() => d.route ?? null);
 }
 
 // ---------------------------------------------------------------- load and keep up to date
@@ -242,11 +237,7 @@ async function loadTrack() {
 }
 
 async function loadNames() {
-  const posts = await optional(all("/posts"), []);
-  now.posts = posts;
-  const ids = new Set([now.delivery.carrier_id, now.delivery.declarant_id]);
-  const found = await Promise.all([...ids].filter(Boolean).map((id) => optional(api(`/participants/${id}`), null)));
-  for (const one of found) if (one) now.participants.set(one.id, one);
+  now.posts = await optional(all("/posts"), []);
 }
 
 const queue = new Map();

@@ -1,10 +1,13 @@
 // Forms in dialogs: resolving an alert, confirming an arrival, releasing a delivery.
-import { api, el, fromLocalField, t, toLocalField } from "./core.js";
-import { anomalyName, corridorName, findingName } from "./words.js";
+import { api, el, facts, fromLocalField, t, toLocalField } from "./core.js";
+import { anomalyName, contradictionName, corridorName, findingName, measureName } from "./words.js";
 
 const dialog = document.getElementById("dialog");
 
-/** Open a form; `send(FormData)` throws to keep it open with the error, and closes it otherwise. */
+/**
+ * Open a form; `send(FormData)` throws to keep it open with the error; what it returns is called
+ * after the dialog has closed.
+ */
 function ask(title, fields, action, send) {
   const error = el("p", { class: "error", role: "alert", hidden: true });
   const button = el("button", { class: "primary", type: "submit" }, action);
@@ -14,8 +17,9 @@ function ask(title, fields, action, send) {
     event.preventDefault();
     button.disabled = true;
     try {
-      await send(new FormData(form));
+      const after = await send(new FormData(form));
       dialog.close();
+      after?.();
     } catch (problem) {
       error.hidden = false;
       error.textContent = problem.message;
@@ -45,7 +49,7 @@ export function resolveAlert(alert, done) {
   });
 }
 
-const SEAL_STATES = ["intact", "broken", "missing"];
+const SEAL_STATES = ["intact", "damaged", "broken", "cut", "open", "missing"];
 
 /** Confirm an arrival: the state of every seal as the officer sees it. */
 export function confirmArrival(delivery, seals, done) {
@@ -55,8 +59,8 @@ export function confirmArrival(delivery, seals, done) {
   ], t("Confirm the arrival"), async (form) => {
     const body = { seals: seals.map((id) => ({ device_id: id, state: form.get(`seal:${id}`) })) };
     if (form.get("remarks")) body.remarks = form.get("remarks");
-    const answer = await api(`/deliveries/${delivery.id}/arrival`, { method: "POST", body });
-    done(answer);
+    const decided = await api(`/deliveries/${delivery.id}/arrival`, { method: "POST", body });
+    return () => showDecision(decided, done);
   });
 }
 
@@ -71,16 +75,28 @@ export function releaseDelivery(delivery, done) {
   });
 }
 
-/** What the system ordered at arrival, in words. */
-export function arrivalAnswer(answer) {
-  const parts = [t("Arrival confirmed.")];
-  if (answer?.corridor) parts.push(t("Corridor: {corridor}.", { corridor: corridorName(answer.corridor) }));
-  const against = answer?.contradictions ?? [];
-  if (against.length) parts.push(t("Contradictions with telemetry: {n}.", { n: against.length }));
-  return parts.join(" ");
+/** What the system decided at arrival, as rows of a definition list. */
+export function decisionRows(decided) {
+  const against = decided.contradictions ?? [];
+  return [
+    [t("Corridor"), decided.corridor && corridorName(decided.corridor)],
+    [t("Measures"), (decided.measures ?? []).map(measureName).join(", ") || t("none")],
+    [t("Officer"), decided.officer || t("nobody is free at this post")],
+    [t("Against telemetry"), against.length ? el("ul", { class: "bare" }, against.map((c) => el("li", {}, contradictionName(c)))) : t("nothing")],
+  ];
+}
+
+/** Show the decision until it has been read. */
+export function showDecision(decided, closed = () => {}) {
+  const list = el("dl", { class: "facts" });
+  facts(list, decisionRows(decided));
+  dialog.replaceChildren(el("form", { method: "dialog" }, el("h2", { id: "dialog-title" }, t("Arrival confirmed.")), list,
+    el("div", { class: "row" }, el("button", { class: "primary", type: "submit" }, t("Close")))));
+  dialog.addEventListener("close", closed, { once: true });
+  dialog.showModal();
 }
 
 /** Devices of a delivery that are seals. */
 export const sealsOf = (delivery) =>
-  (delivery.bindings ?? []).filter((b) => b.kind === "seal").map((b) => b.device_id ?? b.device)
-    .filter((id, i, ids) => id && ids.indexOf(id) === i);
+  (delivery.bindings ?? []).filter((b) => b.kind === "seal").map((b) => b.device_id)
+    .filter((id, i, ids) => ids.indexOf(id) === i);

@@ -6,6 +6,7 @@ import { AlertList } from "./alerts.js";
 import { listen } from "./stream.js";
 
 const $ = (id) => document.getElementById(id);
+const ACTIVE = ["declared", "released", "in_transit", "overdue", "enquiry"];
 const GONE = new Set(["arrived", "under_control", "completed", "discrepancy", "cancelled", "non_delivery"]);
 
 const deliveries = new Map();
@@ -47,7 +48,7 @@ async function loadAlerts() {
 }
 
 async function loadFleet() {
-  const [positions, active] = await Promise.all([api("/positions"), all("/deliveries", 20000)]);
+  const [positions, active] = await Promise.all([api("/positions"), all(`/deliveries?${ACTIVE.map((s) => `status=${s}`).join("&")}`, 20000)]);
   for (const delivery of active) deliveries.set(delivery.id, delivery);
   fleet.replace(positions.items.map(withPlate));
   count();

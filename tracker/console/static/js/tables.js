@@ -15,7 +15,7 @@ export function deliveriesTable(deliveries, byCode, act = null) {
   return el("table", {}, el("thead", {}, el("tr", {}, heads.map((h) => el("th", { scope: "col" }, h)))),
     el("tbody", {}, deliveries.map((d) => el("tr", { "data-id": d.id },
       cell(heads[0], el("a", { href: `/deliveries/${d.id}` }, d.registration_number)),
-      cell(heads[1], el("span", {}, statusBadge(d.status), d.level ? " " : "", d.level ? levelBadge(d.level) : "")),
+      cell(heads[1], el("span", {}, statusBadge(d.status), d.risk ? " " : "", d.risk ? levelBadge(d.risk.level) : "")),
       cell(heads[2], el("span", {}, `${name(d.departure_post)} → ${name(d.destination_post)}`)),
       cell(heads[3], el("span", {}, d.vehicle?.plate ?? "–")),
       cell(heads[4], time(d.deadline)),

@@ -18,6 +18,8 @@ export const severityName = (code) => coded("severity", code);
 export const directionName = (code) => coded("direction", code);
 export const corridorName = (code) => coded("corridor", code);
 export const levelName = (code) => coded("level", code);
+export const measureName = (code) => coded("measure", code);
+export const contradictionName = (c) => (known(`contradiction.${c.code}`) ? t(`contradiction.${c.code}`) : c.msg);
 export const historyName = (code) => coded("history", code);
 
 export function severityBadge(severity) {
