@@ -140,6 +140,8 @@ def _release(
 ) -> None:
     """Until every lorry that should be on the road is, or all but those that leave later."""
     total = departures.waiting
+    if not total:
+        return
     began = datetime.now(UTC)
     with _progress(console) as progress:
         task = progress.add_task("Выезд · Departures", total=total)
