@@ -1,4 +1,4 @@
-"""An honest trip, six crooked ones and one through a dead zone, played by the simulator over MQTT on the whole stack."""
+"""An honest trip, six crooked ones and a dead zone, played by MQTT on the whole stack."""
 
 from __future__ import annotations
 

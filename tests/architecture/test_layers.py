@@ -36,9 +36,9 @@ BAD = {
         "def f():\n    import tracker.pipeline",
     ),
     "an import from the same layer": ("tracker/routes.py", "from tracker.alerts import x"),
-    "a relative import from above": ("tracker/risk/assess.py", "from ..db import tables"),
+    "a relative import from above": ("tracker/riskblock/corridor.py", "from ..db import tables"),
     "a module in no layer": ("tracker/helpers.py", ""),
-    "a driver in a pure layer": ("tracker/risk/assess.py", "import sqlalchemy.orm"),
+    "a driver in a pure layer": ("tracker/riskblock/corridor.py", "import sqlalchemy.orm"),
     "the environment in a pure layer": ("tracker/anomalies.py", "from os import environ"),
     "chance in a pure layer": ("tracker/payload.py", "import uuid"),
     "the clock in a pure layer": (
@@ -56,7 +56,10 @@ BAD = {
 
 GOOD = {
     "from below": ("tracker/db/tables.py", "from tracker.model import Record"),
-    "within a package": ("tracker/risk/assess.py", "from tracker.risk.corridor import x"),
+    "within a package": (
+        "tracker/riskblock/corridor.py",
+        "from tracker.riskblock.corridor import x",
+    ),
     "within a family": ("tracker/anomalies.py", "from tracker.detectors.stop import x"),
     "the clock above the pure layers": (
         "tracker/watch.py",
@@ -85,7 +88,7 @@ def test_the_pure_layers_are_those_of_the_design() -> None:
 
 
 def _write(root: Path, path: str, text: str) -> None:
-    for package in ("db", "risk"):
+    for package in ("db", "riskblock"):
         (root / "tracker" / package).mkdir(parents=True, exist_ok=True)
     target = root / path
     target.parent.mkdir(parents=True, exist_ok=True)

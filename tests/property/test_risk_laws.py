@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tracker.model import Severity
 from tracker.risk import EXPERT, FindingFacts, GoodsFacts, SubjectFacts, assess, counts
-from tracker.risk.consequence import level_of
+from tracker.riskblock.consequence import level_of
 
 LEVELS = ("low", "medium", "high")
 CODES = sorted(code for code, i in EXPERT.indicators.items() if i.severity)

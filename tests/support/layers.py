@@ -30,6 +30,7 @@ LAYERS: Mapping[str, int] = {
     "tracker.detectors": 3,
     "tracker.anomalies": 3,
     "tracker.changes": 3,
+    "tracker.riskblock": 4,
     "tracker.risk": 4,
     "tracker.settings": 5,
     "tracker.logs": 5,
@@ -55,6 +56,8 @@ FAMILIES: Mapping[str, str] = {
     "tracker.track": "anomalies",
     "tracker.detectors": "anomalies",
     "tracker.anomalies": "anomalies",
+    "tracker.riskblock": "risk",
+    "tracker.risk": "risk",
     # The list of steps, and the steps of each stage.
     "tracker.storing": "pipeline",
     "tracker.judging": "pipeline",

@@ -19,7 +19,7 @@ from tracker.risk import (
     corridor_for,
     render_reason,
 )
-from tracker.risk.consequence import MINIMUM_KZT, consequence_kzt, goods_class, level_of
+from tracker.riskblock.consequence import MINIMUM_KZT, consequence_kzt, goods_class, level_of
 
 PLAIN = GoodsFacts(hs_code="940360", value_kzt=30_000_000, payments_at_stake_kzt=6_000_000)
 CUT = FindingFacts(code="seal_cut", severity=Severity.CRITICAL, anomaly_id="a1")
@@ -231,6 +231,6 @@ def test_evidence_that_is_no_number_is_left_out() -> None:
 
 
 def test_no_indicator_is_named_twice_in_the_source() -> None:
-    source = Path(__file__).parents[2] / "tracker/risk/indicators.py"
+    source = Path(__file__).parents[2] / "tracker/riskblock/indicators.py"
     codes = re.findall(r'code="(\w+)"', source.read_text())
     assert len(codes) == len(set(codes)) == len(EXPERT.indicators)

@@ -124,6 +124,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
         SetupError: the port is taken or a setting is missing.
     """
     app = create_app(settings)
+    app.state.stop = stop  # open streams end with the server
     config = uvicorn.Config(
         app,
         host=settings.http_host,

@@ -20,7 +20,7 @@ from tracker.deliveries import (
 )
 from tracker.errors import FieldError
 from tracker.risk import Corridor, GoodsFacts, assess, corridor_for
-from tracker.risk.assess import SubjectFacts
+from tracker.risk import SubjectFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

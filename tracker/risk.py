@@ -1,4 +1,9 @@
-"""The assessment: a sum of reasons → probability → expected loss, level, corridor."""
+"""The risk block: how likely is non-delivery, and what is lost if it happens? Pure.
+
+`assess` adds up weights of evidence into a probability, multiplies it by the consequence and names
+level, corridor and profiles, each with the reasons that a person can read. Weights, goods classes
+and corridors are tables of their own in `tracker.riskblock`.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,31 @@ from typing import Any, Final, Literal
 from msgspec import Struct
 
 from tracker.model import Severity
-from tracker.risk.consequence import GoodsFacts, Level, consequence_kzt, goods_class, level_of
-from tracker.risk.corridor import CorridorName, corridor_for
-from tracker.risk.indicators import EXPERT, Family, Indicator, WeightSet
+from tracker.riskblock.consequence import GoodsFacts, Level, consequence_kzt, goods_class, level_of
+from tracker.riskblock.corridor import PROFILES, Corridor, CorridorName, Profile, corridor_for
+from tracker.riskblock.indicators import EXPERT, Family, Indicator, Ramp, WeightSet
+
+__all__ = [
+    "EXPERT",
+    "PROFILES",
+    "Assessment",
+    "Corridor",
+    "FindingFacts",
+    "GoodsFacts",
+    "Indicator",
+    "Level",
+    "Profile",
+    "Ramp",
+    "Reason",
+    "SubjectFacts",
+    "WeightSet",
+    "assess",
+    "consequence_kzt",
+    "corridor_for",
+    "counts",
+    "level_of",
+    "render_reason",
+]
 
 #: Within a family the strongest counts whole, the next ½, then ¼ …: correlated evidence is not
 #: counted twice, and no family weighs more than twice its strongest indicator. Halving is also

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from tracker.risk.consequence import Level
+from tracker.riskblock.consequence import Level
 
 CorridorName = Literal["green", "blue", "yellow", "red"]
 

@@ -1,0 +1,1 @@
+"""Tables of the risk block: indicators with their weights, goods classes, corridors. Pure."""
