@@ -124,6 +124,16 @@ def test_root_gets_through_its_own_closed_folders(tmp_path: Path) -> None:
     assert closed.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root chooses the services' account")
+def test_existing_data_keeps_its_owner(tmp_path: Path) -> None:
+    data = tmp_path / "postgres"
+    data.mkdir()
+    os.chown(data, 12345, 12346)
+    account = children.service_account(tmp_path, data=data)
+    assert account is not None
+    assert (account.uid, account.gid) == (12345, 12346)
+
+
 def test_a_taken_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -181,7 +181,7 @@ def test_services_move_out_where_their_account_cannot_reach(
     monkeypatch.setattr(
         datadir,
         "service_account",
-        lambda home, *rest: None if home == tmp_path else real(home, *rest),
+        lambda home, *rest, data: None if home == tmp_path else real(home, *rest, data=data),
     )
     with DataDir(tmp_path) as directory:
         home, account = directory.services()

@@ -97,6 +97,6 @@ def _execute(server: PrivatePostgres, statement: sql.Composed) -> None:
 
 
 def _account(home: Path) -> Account:
-    account = service_account(home)
+    account = service_account(home, find_postgres().bin_dir, data=home / "postgres")
     assert account is not None, f"the services' user cannot reach {home}"
     return account

@@ -38,7 +38,11 @@ class Account:
         options = [f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
         kept = f",+{self.capability}" if self.capability else ""
         options += [f"--{which}=-all{kept}" for which in ("inh-caps", "bounding-set")]
-        return [*options, f"--ambient-caps=-all{kept}"] if kept else options
+        if kept:
+            # Without this bit access(2), with which initdb looks for its programs, leaves
+            # capabilities out of an account that is not root.
+            options += [f"--ambient-caps=-all{kept}", "--securebits=+no_setuid_fixup"]
+        return options
 
     def own(self, path: Path) -> None:
         """Hand a file or folder over to this account."""
@@ -46,21 +50,21 @@ class Account:
             os.chown(path, self.uid, self.gid)
 
 
-def service_account(*needed: Path) -> Account | None:
+def service_account(*needed: Path, data: Path) -> Account | None:
     """The account for services that must reach the ``needed`` files and folders.
 
     PostgreSQL refuses to run as root. Its account may not be able to enter the folders above its
     data; their modes are not ours to change, so where needed the service keeps one capability
-    that lets it pass through them.
+    that lets it pass through them. Where ``data`` exists already its owner stays the same.
 
     Returns:
         The account, or ``None`` when no allowed way leads to the files.
     """
     if os.geteuid() != 0:
         return Account()
-    user = _service_user()
+    uid, gid = _service_ids(data)
     for capability in (None, "dac_read_search", "dac_override"):
-        account = Account(uid=user.pw_uid, gid=user.pw_gid, capability=capability)
+        account = Account(uid=uid, gid=gid, capability=capability)
         if all(_can_reach(account, path) for path in needed):
             return account
     return None
@@ -156,12 +160,16 @@ def choose_port(*, wanted: int | None, last: int | None, what: str) -> int:
     return last if last and port_is_free(last) else free_port()
 
 
-def _service_user() -> pwd.struct_passwd:
+def _service_ids(data: Path) -> tuple[int, int]:
+    """User and group numbers of the services' account."""
+    if data.exists() and data.stat().st_uid != 0:
+        return data.stat().st_uid, data.stat().st_gid
     for name in ("postgres", "nobody"):
         try:
-            return pwd.getpwnam(name)
+            user = pwd.getpwnam(name)
         except KeyError:
             continue
+        return user.pw_uid, user.pw_gid
     raise SetupError("no user postgres or nobody for the services: adduser --system postgres")
 
 

@@ -95,12 +95,12 @@ class DataDir:
         """
         link = self.path / "services"
         home = link.resolve() if link.is_symlink() else self.path
-        account = service_account(home, *programs)
+        account = service_account(home, *programs, data=home / "postgres")
         if account is None and home == self.path:
             home = Path(tempfile.mkdtemp(prefix="tracker-", dir="/var/tmp"))
             home.chmod(0o711)
             link.symlink_to(home)
-            account = service_account(home, *programs)
+            account = service_account(home, *programs, data=home / "postgres")
         if account is None:
             raise SetupError(f"the services' account cannot reach {home} or {programs[0]}")
         _require_space(home)
