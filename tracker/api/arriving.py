@@ -19,8 +19,7 @@ from tracker.deliveries import (
     contradictions,
 )
 from tracker.errors import FieldError
-from tracker.risk import Corridor, GoodsFacts, assess, corridor_for
-from tracker.risk import SubjectFacts
+from tracker.risk import Corridor, GoodsFacts, SubjectFacts, assess, corridor_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

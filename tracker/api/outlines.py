@@ -27,9 +27,7 @@ def outline(geometry: common.Polygon | common.MultiPolygon) -> MultiPolygon:
             _require_closed(ring, number)
     shape = MultiPolygon([Polygon(_flat(part[0]), [_flat(r) for r in part[1:]]) for part in parts])
     if not shape.is_valid:
-        raise _fault(
-            f"{explain_validity(shape)}; draw rings that neither cross nor touch themselves"
-        )
+        raise _fault(f"{explain_validity(shape)}; draw rings of some area that do not cross")
     if shape.area == 0:
         raise _fault("the outline has no area; give at least three points that are not in a line")
     return shape

@@ -50,7 +50,7 @@ def lock_devices(session: WriteSession, ids: Sequence[str]) -> dict[str, Device]
 
 def list_devices(
     session: Session, page: Page, *, kind: str | None
-) -> Sequence[tuple[Device, DeviceState | None]]:
+) -> Sequence[Row[Device, DeviceState | None]]:
     """One device more than the page holds, in the order of registration, with its state."""
     query = (
         select(Device, DeviceState)
@@ -62,7 +62,7 @@ def list_devices(
         query = query.where(Device.device_no > page.after[0])
     if kind:
         query = query.where(Device.kind == kind)
-    return session.execute(query).tuples().all()
+    return session.execute(query).all()
 
 
 def device_state(session: Session, device_no: int) -> DeviceState | None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from geoalchemy2.shape import from_shape
 from shapely.geometry import MultiPolygon
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import Row, Select, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -111,19 +111,19 @@ def post_exists(session: Session, code: str) -> bool:
     return session.scalar(select(Post.id).where(Post.code == code)) is not None
 
 
-def post_by_code(session: Session, code: str) -> tuple[Post, str] | None:
+def post_by_code(session: Session, code: str) -> Row[Post, str] | None:
     """The post of this code and its zone's code."""
-    return session.execute(_posts().where(Post.code == code)).tuples().one_or_none()
+    return session.execute(_posts().where(Post.code == code)).one_or_none()
 
 
-def list_posts(session: Session, page: Page, *, kind: str | None) -> Sequence[tuple[Post, str]]:
+def list_posts(session: Session, page: Page, *, kind: str | None) -> Sequence[Row[Post, str]]:
     """One post more than the page holds, each with its zone's code."""
     query = _posts().order_by(Post.id).limit(page.limit + 1)
     if page.after:
         query = query.where(Post.id > page.after[0])
     if kind:
         query = query.where(Post.kind == kind)
-    return session.execute(query).tuples().all()
+    return session.execute(query).all()
 
 
 def _posts() -> Select[Post, str]:
