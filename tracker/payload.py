@@ -7,13 +7,13 @@ sentence that names the field, and the identity of the record as far as it could
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
+import json
 import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from hashlib import sha256
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zlib import crc32
 
 import msgspec
@@ -24,12 +24,16 @@ from tracker.model import Record
 MAX_RECORD_BYTES = 4 * 1024
 MAX_ARRAY_BYTES = 64 * 1024
 MAX_ARRAY_RECORDS = 100
+MAX_SEQ = 2**63 - 2
+"""The contract says u64; this is the last that a range of PostgreSQL's bigint can end after."""
 SHARDS = 64
 VERSION = 1
 ROOT = "cts/v1"
 
 _DEVICE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TRAILER = re.compile(rb"([A-Za-z0-9_-]{1,32})\.([A-Za-z0-9_-]{22})(?:==)?")
+_ARRAY = re.compile(rb"[ \t\r\n]*\[")
+_COMMA = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
 _CHANNELS = frozenset({"tlm", "evt", "state", "rsp"})
 
 
@@ -109,7 +113,7 @@ class Birth(Struct, frozen=True, kw_only=True):
     ts: int | None = None
     conn: Counter | None = None
     boot: Counter | None = None
-    gen: Annotated[int, Meta(ge=0, le=2 ** 32 - 1)] | UnsetType | None = UNSET
+    gen: Annotated[int, Meta(ge=0, le=2**32 - 1)] | UnsetType | None = UNSET
     lo: Counter | None = None
     fw: str | None = None
     hw: str | None = None
@@ -156,11 +160,14 @@ def split_trailer(payload: bytes) -> Signed:
     match = _TRAILER.fullmatch(last.strip()) if lf else None
     if match is None:
         return Signed(body=payload)
-    try:
-        mac = base64.urlsafe_b64decode(match[2] + b"==")
-    except binascii.Error:
-        return Signed(body=payload)
+    mac = base64.urlsafe_b64decode(match[2] + b"==")
+    if _text_of(mac) != match[2]:
+        mac = b""  # the four bits that encode nothing are set: not what a signer writes
     return Signed(body=body, kid=match[1].decode("ascii"), mac=mac)
+
+
+def _text_of(mac: bytes) -> bytes:
+    return base64.urlsafe_b64encode(mac).rstrip(b"=")
 
 
 def mac_of(secret: bytes, topic: str, body: bytes) -> bytes:
@@ -170,8 +177,8 @@ def mac_of(secret: bytes, topic: str, body: bytes) -> bytes:
 
 def sign(payload: bytes, topic: str, key: Key) -> bytes:
     """The payload with its trailer."""
-    mac = base64.urlsafe_b64encode(mac_of(key.secret, topic, payload)).rstrip(b"=")
-    return payload + b"\n" + key.kid.encode("ascii") + b"." + mac
+    mac = mac_of(key.secret, topic, payload)
+    return payload + b"\n" + key.kid.encode("ascii") + b"." + _text_of(mac)
 
 
 def authenticate(
@@ -220,13 +227,13 @@ _decode_record = msgspec.json.Decoder(Record).decode
 _decode_identity = msgspec.json.Decoder(_Identity).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_birth = msgspec.json.Decoder(Birth).decode
-_decode_any = msgspec.json.Decoder().decode
+
+_UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
 def decode_records(body: bytes) -> Iterator[Decoded | Rejected]:
     """Decode one record or an array of 1–100. One bad record does not take the others with it."""
-    first = body[:64].lstrip()[:1]
-    if first != b"[":
+    if not _ARRAY.match(body):
         yield _decode_single(body)
     elif len(body) > MAX_ARRAY_BYTES:
         yield _oversized(body, "an array", MAX_ARRAY_BYTES)
@@ -236,7 +243,11 @@ def decode_records(body: bytes) -> Iterator[Decoded | Rejected]:
 
 def _decode_single(body: bytes) -> Decoded | Rejected:
     if len(body) > MAX_RECORD_BYTES:
-        return _oversized(body, "a record", MAX_RECORD_BYTES)
+        # It is kept raw, so it is acknowledged: else the device would send it for ever.
+        gen, seq, _ = read_identity(body) if len(body) <= MAX_ARRAY_BYTES else (None, None, None)
+        return msgspec.structs.replace(
+            _oversized(body, "a record", MAX_RECORD_BYTES), gen=gen, seq=seq
+        )
     return decode_record(body)
 
 
@@ -250,23 +261,54 @@ def _oversized(body: bytes, what: str, most: int) -> Rejected:
 
 def _decode_items(body: bytes) -> Iterator[Decoded | Rejected]:
     try:
-        items = _decode_array(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
-        yield Rejected(reason=Reason.MALFORMED, detail=f"no JSON array: {exc}", payload=body)
-        return
+        items = [bytes(item) for item in _decode_array(body)]
+    except _UNREADABLE as exc:
+        items, rest = _split_items(body)
+        if rest:
+            detail = f"the array cannot be read to its end: {exc}"
+            yield Rejected(reason=Reason.MALFORMED, detail=detail, payload=rest)
+            if not items:
+                return
     if not 1 <= len(items) <= MAX_ARRAY_RECORDS:
         detail = f"{len(items)} records; an array has 1 to {MAX_ARRAY_RECORDS}"
         yield Rejected(reason=Reason.TOO_MANY_RECORDS, detail=detail, payload=body)
         return
     for item in items:
-        yield decode_record(bytes(item))
+        yield _decode_single(item)
+
+
+def _split_items(body: bytes) -> tuple[list[bytes], bytes]:
+    """The items of a broken array that stand before the break, and what is left from there on.
+
+    Nothing is left of an array whose strings only msgspec refuses (half of a surrogate pair).
+
+    The standard library's decoder can say where an item ends; it is slow, and seldom needed.
+    """
+    text = body.decode("utf-8", "surrogateescape")
+    items: list[bytes] = []
+    at = _ARRAY.match(body).end()  # type: ignore[union-attr]
+    decode = json.JSONDecoder().raw_decode
+    try:
+        while True:
+            start = len(text) - len(text[at:].lstrip(" \t\r\n"))
+            _, end = decode(text, start)
+            items.append(text[start:end].encode("utf-8", "surrogateescape"))
+            comma = _COMMA.match(text, end)
+            if comma is None:
+                break
+            at = comma.end()
+    except (ValueError, RecursionError):
+        return items, text[at:].encode("utf-8", "surrogateescape")
+    rest = text[end:].encode("utf-8", "surrogateescape").strip()
+    return items, b"" if rest == b"]" else rest
 
 
 def decode_record(body: bytes) -> Decoded | Rejected:
     """Decode one record; refuse what the contract's types, ranges or version do not allow."""
     try:
+        body.decode()  # fields that nobody knows are skipped unread, and must be UTF-8 all the same
         record = _decode_record(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+    except _UNREADABLE as exc:
         return _refuse_record(body, exc)
     if record.v != VERSION:
         return Rejected(
@@ -276,6 +318,9 @@ def decode_record(body: bytes) -> Decoded | Rejected:
             gen=record.gen,
             seq=record.seq,
         )
+    if record.seq > MAX_SEQ:
+        detail = f"seq {record.seq} is over {MAX_SEQ}"
+        return Rejected(reason=Reason.INVALID_FIELD, detail=detail, payload=body)
     return Decoded(record=record, body=body)
 
 
@@ -295,11 +340,11 @@ def read_identity(body: bytes) -> tuple[int | None, int | None, int | None]:
     """(gen, seq, v) of a record that could not be accepted, as far as they are readable."""
     try:
         found = _decode_identity(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except _UNREADABLE:
         return None, None, None
     if found.gen is None or found.seq is None:
         return None, None, found.v
-    if not (0 <= found.gen < 2**32 and 1 <= found.seq < 2**63):
+    if not (0 <= found.gen < 2**32 and 1 <= found.seq <= MAX_SEQ):
         return None, None, found.v
     return found.gen, found.seq, found.v
 
@@ -309,22 +354,37 @@ def decode_birth(body: bytes) -> Birth | Rejected:
     if len(body) > MAX_RECORD_BYTES:
         return _oversized(body, "a state", MAX_RECORD_BYTES)
     try:
+        body.decode()
         return _decode_birth(body)
     except msgspec.ValidationError as exc:
         return Rejected(reason=Reason.INVALID_FIELD, detail=str(exc), payload=body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+    except _UNREADABLE as exc:
         return Rejected(reason=Reason.MALFORMED, detail=f"no JSON state: {exc}", payload=body)
 
 
 def same_record(a: bytes, b: bytes) -> bool:
     """Whether two bodies are one record: equal as JSON, leaving out ``hist``.
 
-    A record sent again from the backlog differs in ``hist`` only, and perhaps in spacing.
+    A record sent again from the backlog differs in ``hist`` only, and perhaps in spacing. The
+    standard library's decoder, since unknown fields may hold what msgspec cannot represent; bodies
+    that even it cannot read are one only if they are the same bytes.
     """
     if a == b:
         return True
-    left, right = _decode_any(a), _decode_any(b)
+    try:
+        left, right = json.loads(a), json.loads(b)
+    except (ValueError, RecursionError):
+        return False
     if isinstance(left, dict) and isinstance(right, dict):
         left.pop("hist", None)
         right.pop("hist", None)
-    return bool(left == right)
+    return _equal(left, right)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Equality of JSON values: Python's, but for ``true``, which is not 1."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_equal(a[name], b[name]) for name in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
