@@ -217,16 +217,36 @@ _BACKWARD_START_M = 50.0
 near, and only the direction of travel tells them apart; 50 m is a little noise and reversing."""
 
 
+_DOWNHILL = 2.0
+"""On a straight road the squared distance grows by the square of the way from the nearest place;
+twice that allows for bends."""
+
+
 def merge_candidates(candidates: Iterable[ProgressCandidate]) -> tuple[ProgressCandidate, ...]:
-    """One candidate for each place on the line, in the order of progress."""
+    """One candidate for each place on the line, in the order of progress.
+
+    Each piece of the line has given its nearest place. That of a neighbour of the nearest piece is
+    its end, which is no place of its own: from there the line only comes nearer.
+    """
     merged: list[ProgressCandidate] = []
-    for c in sorted(candidates, key=lambda c: (c.progress_m, c.distance_m)):
+    for c in sorted(_nearest_places(list(candidates)), key=lambda c: (c.progress_m, c.distance_m)):
         if merged and c.progress_m - merged[-1].progress_m < _SAME_PLACE_M:
             if c.distance_m < merged[-1].distance_m:
                 merged[-1] = c
         else:
             merged.append(c)
     return tuple(merged)
+
+
+def _nearest_places(candidates: list[ProgressCandidate]) -> Iterator[ProgressCandidate]:
+    for c in candidates:
+        if not any(_leads_down(c, other) for other in candidates):
+            yield c
+
+
+def _leads_down(c: ProgressCandidate, nearer: ProgressCandidate) -> bool:
+    rise_m2 = c.distance_m**2 - nearer.distance_m**2
+    return rise_m2 > 0 and (c.progress_m - nearer.progress_m) ** 2 <= _DOWNHILL * rise_m2
 
 
 def choose_place(
