@@ -136,11 +136,23 @@ def _distance_m(a: LastFix | None, b: LastFix | None) -> float:
     return abs(b.progress_m - a.progress_m)
 
 
+def _needed_s(a: LastFix | None, b: LastFix | None, scene: Scene) -> float:
+    """The shortest time for the way between two fixes along the declared route at legal speed."""
+    return _distance_m(a, b) / (scene.limits.legal_speed_kmh / 3.6)
+
+
 def _slack_s(state: SilenceState, scene: Scene, end_ms: int, next_fix: LastFix | None) -> float:
-    """Time of the gap that the declared road at legal speed does not account for, seconds."""
+    """Time of the gap that the declared road at legal speed does not account for, seconds.
+
+    The way is known between two fixes, so the time for it is taken from between them: of a way that
+    began before the silence (records without a fix) not all was made in it.
+    """
     assert state.last_ms is not None
-    needed_s = _distance_m(state.fix, next_fix) / (scene.limits.legal_speed_kmh / 3.6)
-    return max(0.0, (end_ms - state.last_ms) / 1000 - needed_s)
+    gap_s = (end_ms - state.last_ms) / 1000
+    if state.fix is None or next_fix is None:
+        return gap_s
+    between_s = (next_fix.t_ms - state.fix.t_ms) / 1000
+    return min(gap_s, max(0.0, between_s - _needed_s(state.fix, next_fix, scene)))
 
 
 def _evidence(
@@ -155,7 +167,10 @@ def _evidence(
     }
     if slack_s is not None:
         evidence["route_distance_m"] = round(_distance_m(state.fix, next_fix), 1)
+        evidence["shortest_min"] = round(_needed_s(state.fix, next_fix, scene) / 60, 1)
         evidence["slack_min"] = round(slack_s / 60, 1)
+        # Out and back in the slack, at legal speed.
+        evidence["farthest_off_m"] = round(slack_s / 2 * scene.limits.legal_speed_kmh / 3.6)
     return evidence
 
 

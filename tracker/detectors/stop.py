@@ -25,6 +25,7 @@ class Outside(Struct, frozen=True, kw_only=True):
     lon: float
     lat: float
     allowed: bool
+    zones: tuple[str, ...] = ()
 
 
 class StopState(Struct, frozen=True, kw_only=True):
@@ -45,14 +46,19 @@ def _allowed(fix: FixFacts) -> bool:
     return any(zone.kind in STOP_ZONES for zone in fix.zones)
 
 
-def _begin(t_ms: int, lon: float, lat: float, allowed: bool) -> StopState:
+def _zones(fix: FixFacts) -> tuple[str, ...]:
+    return tuple(sorted({zone.code for zone in fix.zones if zone.kind in STOP_ZONES}))
+
+
+def _begin(first: Outside) -> StopState:
     return StopState(
-        anchor_ms=t_ms,
-        lon=lon,
-        lat=lat,
-        last_inside_ms=t_ms,
+        anchor_ms=first.t_ms,
+        lon=first.lon,
+        lat=first.lat,
+        last_inside_ms=first.t_ms,
         fixes=1,
-        allowed_fixes=int(allowed),
+        allowed_fixes=int(first.allowed),
+        zones=first.zones,
     )
 
 
@@ -60,12 +66,17 @@ def _step(state: StopState, step: Step, scene: Scene) -> tuple[StopState, Findin
     fix = step.observation.fix
     if not step.valid or fix is None:
         return state, ()
-    t_ms = step.observation.t_ms
+    here = Outside(
+        t_ms=step.observation.t_ms,
+        lon=fix.lon,
+        lat=fix.lat,
+        allowed=_allowed(fix),
+        zones=_zones(fix),
+    )
     if state.anchor_ms is None:
-        return _begin(t_ms, fix.lon, fix.lat, _allowed(fix)), ()
+        return _begin(here), ()
     if _is_inside(state, fix, scene):
         return _stay(state, step.observation, fix, scene), ()
-    here = Outside(t_ms=t_ms, lon=fix.lon, lat=fix.lat, allowed=_allowed(fix))
     if state.outside is None:
         return replace(state, outside=here), ()
     return _leave(state, state.outside, step, scene)
@@ -77,13 +88,12 @@ def _is_inside(state: StopState, fix: FixFacts, scene: Scene) -> bool:
 
 
 def _stay(state: StopState, observation: Observation, fix: FixFacts, scene: Scene) -> StopState:
-    codes = {*state.zones, *(zone.code for zone in fix.zones if zone.kind in STOP_ZONES)}
     stayed = replace(
         state,
         last_inside_ms=observation.t_ms,
         fixes=state.fixes + 1,
         allowed_fixes=state.allowed_fixes + _allowed(fix),
-        zones=tuple(sorted(codes)),
+        zones=tuple(sorted({*state.zones, *_zones(fix)})),
         outside=None,
     )
     if stayed.found_by is None and _is_unauthorised(stayed, scene):
@@ -96,8 +106,7 @@ def _leave(
 ) -> tuple[StopState, Findings]:
     """Two fixes in a row are away: the run is over and the first of them is the next anchor."""
     found = _findings(state, scene, over=True)
-    o = first_outside
-    state, _ = _step(_begin(o.t_ms, o.lon, o.lat, o.allowed), step, scene)
+    state, _ = _step(_begin(first_outside), step, scene)
     return state, found
 
 
