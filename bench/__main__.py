@@ -1,0 +1,10 @@
+"""All benchmarks: ``python -m bench [--quick]``."""
+
+from __future__ import annotations
+
+import sys
+
+from bench import ingest
+
+if __name__ == "__main__":
+    sys.exit(ingest.main(sys.argv[1:]))

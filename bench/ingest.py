@@ -1,0 +1,238 @@
+"""Records stored, and records stored and settled, per second: ``python -m bench.ingest``.
+
+The floor is the storing stage alone: decode, identity, unique insert, received numbers, marks,
+acks, no evaluation, no signatures. It is set against storing and judging until every delivery is
+settled, with every detector on: once in turns in one process, which shows what each step costs,
+and once as the product runs, with a second process judging meanwhile. The broker is not in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from bench.load import Load
+from bench.meter import Meter
+from bench.report import machine, show, write
+from bench.server import clone, make_template, running_server
+from tracker import pipeline
+from tracker.anomalies import Limits
+from tracker.embedded.postgres import PrivatePostgres
+from tracker.ingest_mqtt import Acks
+from tracker.judging import Judging
+from tracker.model import from_ms
+from tracker.received import ack_of
+from tracker.settings import PREFIX
+from tracker.storing import Incoming, Storing
+
+BATCH = 2_000
+EVALUATE = 200
+SETTLE_S = 600.0
+QUARANTINE = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One run: records a second, and what each stage spent."""
+
+    seconds: float
+    records: int
+    stages: dict[str, dict[str, float]]
+
+    @property
+    def rps(self) -> float:
+        """Records a second."""
+        return self.records / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU per record, ours and the backend's: what other work on the machine cannot change."""
+        return sum(stage["python"] + stage["database"] for stage in self.stages.values())
+
+
+class Run:
+    """One database, one connection, and the two stages of the pipeline under a meter."""
+
+    def __init__(self, conn: psycopg.Connection[Any]) -> None:
+        self._conn = conn
+        self.meter = Meter.of(conn)
+        self._acks = Acks(records=32, seconds=120)
+
+    def store(self, batch: Sequence[Incoming]) -> None:
+        """Stage 1, committed, with the acks that it makes due."""
+        storing = Storing(incoming=batch, quarantine_per_device=QUARANTINE)
+        with self._conn.transaction():
+            for step in pipeline.STORE:
+                with self.meter.stage(f"store.{step.__name__}"):
+                    step(self._conn, storing)
+            commit = self.meter.stage("store.commit")
+            commit.__enter__()
+        commit.__exit__(None, None, None)
+        if len(storing.records) != len(batch):
+            raise RuntimeError(f"not all stored: {storing.refused[:1]}")
+        with self.meter.stage("store.acks"):
+            for owed in self._acks.add(storing.news.values()):
+                ack_of(owed.gen, storing.received[owed.key])
+
+    def judge_all(self, now: datetime) -> None:
+        """Stage 2, a transaction for each batch of deliveries, until no mark is left."""
+        while self._judge(now):
+            pass
+
+    def _judge(self, now: datetime) -> int:
+        judging = Judging(now=now, limits=Limits(), limit=EVALUATE)
+        with self._conn.transaction():
+            for step in pipeline.JUDGE:
+                with self.meter.stage(f"judge.{step.__name__}"):
+                    step(self._conn, judging)
+                if not judging.cases:
+                    break
+            commit = self.meter.stage("judge.commit")
+            commit.__enter__()
+        commit.__exit__(None, None, None)
+        return len(judging.cases)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark, show and write its results."""
+    parser = argparse.ArgumentParser(prog="python -m bench.ingest", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a small load, for a first look")
+    parser.add_argument("--deliveries", type=int, help="active deliveries, one device each")
+    parser.add_argument("--records", type=int, help="records of each device")
+    options = parser.parse_args(arguments)
+    load = Load(
+        deliveries=options.deliveries or (200 if options.quick else 1_000),
+        records_each=options.records or (25 if options.quick else 60),
+        begin=datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2),
+    )
+    result = measure(load)
+    show("Ingest", result)
+    write("ingest-quick" if options.quick else "ingest", result)
+    return 0
+
+
+def measure(load: Load) -> dict[str, Any]:
+    """All runs of the benchmark on one fresh server."""
+    batches = list(load.batches(BATCH))
+    with running_server() as server:
+        make_template(server, load)
+        floor, size = run_floor(server, load, batches)
+        full = run_full(server, load, batches)
+        both = run_two_processes(server, load, batches)
+    return {
+        **{"floor_rps": round(floor.rps), "full_rps": round(full.rps)},
+        "ratio": round(full.rps / floor.rps, 3),
+        "two_processes_rps": round(both.rps),
+        "two_processes_ratio": round(both.rps / floor.rps, 3),
+        "floor_cpu_us": round(floor.cpu_us),
+        "full_cpu_us": round(full.cpu_us),
+        **{"deliveries": load.deliveries, "records": load.records, "batch_records": BATCH},
+        "signed": False,
+        "payload_bytes": round(sum(len(m.payload) for b in batches for m in b) / load.records),
+        "bytes_per_record": size,
+        "cpu_us_per_record": full.stages,
+        **machine(),
+    }
+
+
+def run_floor(
+    server: PrivatePostgres, load: Load, batches: list[list[Incoming]]
+) -> tuple[Measured, dict[str, float]]:
+    """Storing alone, and how much room a record takes."""
+    with clone(server, "bench_floor") as dsn, _connected(dsn) as conn:
+        run = Run(conn)
+        begin = time.perf_counter()
+        for batch in batches:
+            run.store(batch)
+        seconds = time.perf_counter() - begin
+        measured = Measured(
+            seconds=seconds, records=load.records, stages=run.meter.us_per_record(load.records)
+        )
+        return measured, _size(conn, load.records)
+
+
+def run_full(server: PrivatePostgres, load: Load, batches: list[list[Incoming]]) -> Measured:
+    """Storing and judging in turns: after each batch every delivery is settled."""
+    with clone(server, "bench_full") as dsn, _connected(dsn) as conn:
+        run = Run(conn)
+        begin = time.perf_counter()
+        for batch in batches:
+            run.store(batch)
+            run.judge_all(from_ms(batch[-1].received_ms))
+        seconds = time.perf_counter() - begin
+        _check_found(conn)
+        return Measured(
+            seconds=seconds, records=load.records, stages=run.meter.us_per_record(load.records)
+        )
+
+
+def run_two_processes(
+    server: PrivatePostgres, load: Load, batches: list[list[Incoming]]
+) -> Measured:
+    """Storing flat out while ``tracker evaluate`` judges; over when all is settled."""
+    with clone(server, "bench_both") as dsn, _connected(dsn) as conn, _evaluator(dsn):
+        run = Run(conn)
+        begin = time.perf_counter()
+        for batch in batches:
+            run.store(batch)
+        _wait_settled(conn)
+        seconds = time.perf_counter() - begin
+        return Measured(seconds=seconds, records=load.records, stages={})
+
+
+def _wait_settled(conn: psycopg.Connection[Any]) -> None:
+    deadline = time.monotonic() + SETTLE_S
+    while conn.execute("SELECT EXISTS (SELECT FROM dirty)").fetchone() != (False,):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not settled after {SETTLE_S:g} s")
+        time.sleep(0.02)
+
+
+def _check_found(conn: psycopg.Connection[Any]) -> None:
+    """A benchmark of detectors that found nothing would measure something else."""
+    rows = conn.execute("SELECT DISTINCT code FROM anomalies").fetchall()
+    missing = {"route_deviation", "unauthorised_stop"} - {row[0] for row in rows}
+    if missing:
+        raise RuntimeError(f"the load's crooked deliveries were not found: {sorted(missing)}")
+
+
+def _size(conn: psycopg.Connection[Any], records: int) -> dict[str, float]:
+    row = conn.execute(
+        "SELECT sum(pg_relation_size(relid)), sum(pg_indexes_size(relid))"
+        " FROM pg_partition_tree('telemetry') WHERE isleaf"
+    ).fetchone()
+    assert row is not None
+    return {"table": round(int(row[0]) / records), "indexes": round(int(row[1]) / records)}
+
+
+@contextmanager
+def _connected(dsn: str) -> Any:
+    options = "-c timezone=UTC -c jit=off"
+    with psycopg.connect(dsn, autocommit=True, options=options) as conn:
+        yield conn
+
+
+@contextmanager
+def _evaluator(dsn: str) -> Any:
+    env = {**os.environ, f"{PREFIX}DATABASE_URL": dsn, f"{PREFIX}LOG_LEVEL": "error"}
+    command = [sys.executable, "-m", "tracker.cli", "evaluate"]
+    process = subprocess.Popen(command, env=env)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

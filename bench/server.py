@@ -1,0 +1,70 @@
+"""A private, durable PostgreSQL for benchmarks, with databases cloned from one that is seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psycopg
+from psycopg import sql
+
+from bench.load import Load, seed
+from tracker.db.migrate import upgrade
+from tracker.embedded.children import choose_port, service_account
+from tracker.embedded.parts import find_postgres
+from tracker.embedded.postgres import PrivatePostgres
+from tracker.errors import SetupError
+
+TEMPLATE = "bench_template"
+
+
+@contextmanager
+def running_server() -> Iterator[PrivatePostgres]:
+    """A server with the settings of ``tracker up``: what is measured survives a crash."""
+    with TemporaryDirectory(prefix="bench-") as folder:
+        home = Path(folder)
+        tools = find_postgres()
+        account = service_account(home, tools.bin_dir, data=home / "postgres")
+        if account is None:
+            raise SetupError(f"the services' user cannot reach {home}: set TMPDIR")
+        server = PrivatePostgres(
+            tools=tools,
+            home=home / "postgres",
+            log=home / "postgres.log",
+            account=account,
+            password="bench",
+        )
+        server.prepare()
+        server.start(choose_port(wanted=None, last=None, what="PostgreSQL"))
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def make_template(server: PrivatePostgres, load: Load) -> None:
+    """A migrated database that holds the load's deliveries."""
+    _execute(server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    upgrade(server.dsn(TEMPLATE))
+    seed(server.dsn(TEMPLATE), load)
+
+
+@contextmanager
+def clone(server: PrivatePostgres, name: str) -> Iterator[str]:
+    """A copy of the template, gone afterwards; yields its URL."""
+    database = sql.Identifier(name)
+    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(database, sql.Identifier(TEMPLATE))
+    _execute(server, copy)
+    # What copying has left to be written must not be paid for by the run.
+    _execute(server, sql.SQL("CHECKPOINT"))
+    try:
+        yield server.dsn(name)
+    finally:
+        _execute(server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+
+
+def _execute(server: PrivatePostgres, statement: sql.Composable) -> None:
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
+        connection.execute(statement)
