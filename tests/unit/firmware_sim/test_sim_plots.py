@@ -11,7 +11,7 @@ import pytest
 
 from firmware_sim.build import make_draft
 from firmware_sim.errors import PlanError
-from firmware_sim.geo import Path
+from firmware_sim.geo import Path, distance_m
 from firmware_sim.plots import PLOTS
 from firmware_sim.vehicle import Vehicle
 from firmware_sim.world import Truth
@@ -122,7 +122,8 @@ def test_same_seed_same_bytes() -> None:
 @pytest.mark.parametrize("place", [[77.45, 43.40], [77.5, 43.43]])
 def test_a_planned_stop_is_made_at_its_place(place: list[float]) -> None:
     subject = vehicle(stops=[{"at": place, "minutes": 30}])
-    there = [t for t in motion(subject) if Path([place, [0, 0]]).nearest_m((t.lon, t.lat))[1] < 60]
+    spot = (place[0], place[1])
+    there = [t for t in motion(subject) if distance_m((t.lon, t.lat), spot) < 60]
     still_s = sum((b.t_ms - a.t_ms) / 1000 for a, b in pairwise(there) if not a.moving)
     assert still_s == pytest.approx(1800, abs=30)
     assert subject.truth.arrived
