@@ -29,8 +29,10 @@ from tracker.api.schemas.deliveries import (
 from tracker.api.schemas.routes import RouteOut, route_out
 from tracker.db import reading_deliveries as reading
 from tracker.db import route_store
+from tracker.db.connect import raw
 from tracker.db.deliveries import announce
 from tracker.db.reading import decode_cursor, encode_cursor, int64
+from tracker.db.reading_risk import delivery_rank
 from tracker.db.users import CurrentUser
 from tracker.deliveries import Status
 from tracker.errors import FieldError, NotFound
@@ -132,9 +134,10 @@ def detail_of(
         NotFound: there is none, or none that the user may know of.
     """
     row = _require(session, user, delivery_id)
+    rank = delivery_rank(raw(session), delivery_id) if sees_risk(user) else None
     acts = [ActOut(**act) for act in reading.acts_of(session, delivery_id)]
     return DeliveryDetail(
-        **_fields(row, sees_risk(user)),
+        **_fields(row, sees_risk(user), rank),
         acts=acts if sees_risk(user) else [_without_decisions(act) for act in acts],
         warnings=[warning_of(w) for w in warnings or []],
     )
@@ -181,7 +184,7 @@ _SAME = (
 )
 
 
-def _fields(row: RowMapping, shows_risk: bool) -> dict[str, Any]:
+def _fields(row: RowMapping, shows_risk: bool, rank: int | None = None) -> dict[str, Any]:
     last = row["last_position"]
     return {
         **{name: row[name] for name in _SAME},
@@ -195,14 +198,14 @@ def _fields(row: RowMapping, shows_risk: bool) -> dict[str, Any]:
         "devices": list(dict.fromkeys(b["device_id"] for b in row["bindings"])),
         "bindings": [BindingOut(**b) for b in row["bindings"]],
         "last_position": LastPosition(**last) if last else None,
-        "risk": _risk(row) if shows_risk and row["level"] else None,
+        "risk": _risk(row, rank or row["rank"]) if shows_risk and row["level"] else None,
     }
 
 
-def _risk(row: RowMapping) -> RiskBrief:
+def _risk(row: RowMapping, rank: int | None) -> RiskBrief:
     return RiskBrief(
         level=row["level"],
-        rank=row["rank"],
+        rank=rank,
         probability=row["probability"],
         expected_loss_kzt=row["expected_loss_kzt"],
         at=row["evaluated_at"],

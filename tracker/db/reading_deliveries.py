@@ -27,21 +27,13 @@ class DeliveryFilter:
     by_rank: bool = False
 
 
-# A delivery with its devices, newest position, risk and whether it is settled. The rank counts the
-# active deliveries by expected loss, as reading_risk.delivery_rank does for one.
-_COLUMNS: Final = """
-    WITH ranked AS (
-        SELECT d.id, row_number() OVER (
-                   ORDER BY coalesce(s.expected_loss_kzt, -1) DESC, coalesce(s.probability, 0) DESC,
-                            d.id) AS rank
-        FROM deliveries d LEFT JOIN delivery_state s ON s.delivery_id = d.id
-        WHERE d.status = ANY(:active)
-    )
+# The page is chosen first; devices, positions and the rest are fetched for its rows alone.
+_SHOWN: Final = """
     SELECT d.*, r.code AS route_code, r.name AS route_name, r.corridor_m, r.length_m,
            c.name AS carrier_name, x.name AS declarant_name,
            s.level, s.probability, s.expected_loss_kzt, s.evaluated_at, s.progress_m,
            coalesce(s.expected_loss_kzt, -1) AS loss, coalesce(s.probability, 0) AS likelihood,
-           ranked.rank,
+           {rank} AS rank,
            NOT EXISTS (SELECT FROM dirty WHERE dirty.delivery_id = d.id) AS settled,
            (SELECT coalesce(json_agg(json_build_object(
                        'device_id', dev.id, 'kind', dev.kind, 'from', b.bound_from,
@@ -55,15 +47,19 @@ _COLUMNS: Final = """
                        'distance_m', p.distance_m, 'progress_m', p.progress_m)
             FROM device_positions p JOIN devices dev ON dev.device_no = p.device_no
             WHERE p.delivery_id = d.id ORDER BY p.t DESC LIMIT 1) AS last_position
-    FROM deliveries d
+    FROM page
+    JOIN deliveries d ON d.id = page.id
     JOIN routes r ON r.id = d.route_id
     JOIN participants c ON c.id = d.carrier_id
     JOIN participants x ON x.id = d.declarant_id
     LEFT JOIN delivery_state s ON s.delivery_id = d.id
-    LEFT JOIN ranked ON ranked.id = d.id
+    {join}
 """
 
-_WHERE: Final = """
+_CHOSEN: Final = """
+    SELECT d.id, d.declared_at,
+           coalesce(s.expected_loss_kzt, -1) AS loss, coalesce(s.probability, 0) AS p
+    FROM deliveries d LEFT JOIN delivery_state s ON s.delivery_id = d.id
     WHERE (CAST(:scope_carrier AS uuid) IS NULL OR d.carrier_id = :scope_carrier)
       AND (CAST(:status AS text[]) IS NULL OR d.status = ANY(:status))
       AND (CAST(:carrier AS uuid) IS NULL OR d.carrier_id = :carrier)
@@ -74,33 +70,39 @@ _WHERE: Final = """
       AND (CAST(:level AS text) IS NULL OR s.level = :level)
 """
 
-_NEWEST_FIRST: Final = text(
-    _COLUMNS
-    + _WHERE
-    + """
+_NEWEST_FIRST: Final = text(f"""
+    WITH page AS ({_CHOSEN}
       AND (CAST(:after_at AS timestamptz) IS NULL OR (d.declared_at, d.id) < (:after_at, :after_id))
-    ORDER BY d.declared_at DESC, d.id DESC LIMIT :limit
-"""
-)
+    ORDER BY d.declared_at DESC, d.id DESC LIMIT :limit)
+    {_SHOWN.format(rank="NULL::bigint", join="")}
+    ORDER BY page.declared_at DESC, page.id DESC
+""")
 
-_BY_RANK: Final = text(
-    _COLUMNS
-    + _WHERE
-    + """
+# The rank counts all active deliveries by expected loss, as reading_risk.delivery_rank does for
+# one, whatever the filter of the list.
+_BY_RANK: Final = text(f"""
+    WITH ranked AS (
+        SELECT d.id, row_number() OVER (
+                   ORDER BY coalesce(s.expected_loss_kzt, -1) DESC, coalesce(s.probability, 0) DESC,
+                            d.id) AS rank
+        FROM deliveries d LEFT JOIN delivery_state s ON s.delivery_id = d.id
+        WHERE d.status = ANY(:active)
+    ), page AS ({_CHOSEN}
       AND (CAST(:after_loss AS bigint) IS NULL
            OR (-coalesce(s.expected_loss_kzt, -1), -coalesce(s.probability, 0), d.id)
               > (-CAST(:after_loss AS bigint), -CAST(:after_p AS float8), CAST(:after_id AS uuid)))
-    ORDER BY coalesce(s.expected_loss_kzt, -1) DESC, coalesce(s.probability, 0) DESC, d.id
-    LIMIT :limit
-"""
-)
+    ORDER BY loss DESC, p DESC, d.id LIMIT :limit)
+    {_SHOWN.format(rank="ranked.rank", join="LEFT JOIN ranked ON ranked.id = d.id")}
+    ORDER BY page.loss DESC, page.p DESC, page.id
+""")
 
-_ONE: Final = text(
-    _COLUMNS
-    + """
-    WHERE d.id = :id AND (CAST(:scope_carrier AS uuid) IS NULL OR d.carrier_id = :scope_carrier)
-"""
-)
+_ONE: Final = text(f"""
+    WITH page AS (
+        SELECT d.id FROM deliveries d
+        WHERE d.id = :id AND (CAST(:scope_carrier AS uuid) IS NULL OR d.carrier_id = :scope_carrier)
+    )
+    {_SHOWN.format(rank="NULL::bigint", join="")}
+""")
 
 
 def list_deliveries(
@@ -109,7 +111,6 @@ def list_deliveries(
     """One delivery more than the page holds: newest first, or by rank (most at stake first)."""
     params: dict[str, Any] = {
         **scope.params(),
-        "active": ACTIVE,
         "status": list(wanted.status) if wanted.status else None,
         "carrier": wanted.carrier_id,
         "post": wanted.post,
@@ -120,6 +121,8 @@ def list_deliveries(
     }
     names = ("after_loss", "after_p", "after_id") if wanted.by_rank else ("after_at", "after_id")
     params |= dict(zip(names, page.after or [None] * len(names), strict=True))
+    if wanted.by_rank:
+        params["active"] = ACTIVE
     statement = _BY_RANK if wanted.by_rank else _NEWEST_FIRST
     return session.execute(statement, params).mappings().all()
 
@@ -142,7 +145,7 @@ def cursor_key(row: RowMapping, *, by_rank: bool) -> tuple[Any, ...]:
 
 def read_delivery(session: Session, scope: Scope, delivery_id: UUID) -> RowMapping | None:
     """The delivery, if there is one and the caller may know of it."""
-    params = {"id": delivery_id, "active": ACTIVE, **scope.params()}
+    params = {"id": delivery_id, **scope.params()}
     return session.execute(_ONE, params).mappings().one_or_none()
 
 

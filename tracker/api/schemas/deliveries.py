@@ -148,7 +148,9 @@ class RiskBrief(Answer):
     """The newest risk, in short. Not shown to carriers."""
 
     level: Literal["low", "medium", "high"]
-    rank: int | None = Field(description="1: most at stake among the active deliveries.")
+    rank: int | None = Field(
+        description="1: most at stake among the active deliveries; in lists with `order=rank` only."
+    )
     probability: float
     expected_loss_kzt: int
     at: Moment | None
