@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,10 @@ def unique(records: list[dict[str, Any]]) -> list[int]:
     return sorted({record["seq"] for record in records})
 
 
+def _left(states: list[dict[str, Any]]) -> bool:
+    return not states[-1]["on"]
+
+
 def test_a_fleet_is_played_to_the_last_ack(broker: Broker, server: Server) -> None:
     report = play(broker, plan("honest", "rope_cut", "diversion"))
     assert not report.timed_out
@@ -172,7 +177,8 @@ def test_a_fleet_is_played_to_the_last_ack(broker: Broker, server: Server) -> No
     for device in report.devices:
         assert unique(server.records[device.device_id]) == list(range(1, device.made + 1))
         assert len(device.store) == 0
-        wait_until(lambda d=device: not server.states[d.device_id][-1]["on"], 5, "a clean leave")
+        states = server.states[device.device_id]
+        wait_until(partial(_left, states), 5, "a clean leave")
         assert "ts" in server.states[device.device_id][-1]
     cut = next(device for device in report.devices if device.device_id == "s1")
     assert [code for code, _ in cut.events] == ["rope_cut"]
@@ -205,10 +211,9 @@ def test_a_dying_battery_ends_in_a_will(broker: Broker, server: Server) -> None:
     dead = next(device for device in report.devices if device.dead)
     assert dead.device_id == "s0"
     assert [code for code, _ in dead.events] == ["bat_low", "bat_crit"]
-    last = wait_until(
-        lambda: server.states["s0"][-1] if not server.states["s0"][-1]["on"] else None, 5, "a will"
-    )
-    assert "ts" not in last
+    states = server.states["s0"]
+    wait_until(partial(_left, states), 5, "a will")
+    assert "ts" not in states[-1]
     assert report.kept == 0
 
 
