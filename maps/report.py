@@ -61,6 +61,7 @@ def delivery_report(report: DeliveryReport, *, locale: str, static_base: str | N
     """
     page = Figure(title=html.escape(report.title))
     add_scripts(page, static_base)
+    page.header.add_child(raw("<link rel='icon' href='data:,'>"), name="icon")
     page.header.add_child(raw(f"<style>{PAGE_STYLE}</style>"), name="page-style")
     chart = _chart(report, locale)
     page.add_child(chart)

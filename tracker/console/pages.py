@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from tracker.api.auth import CSRF_COOKIE
 from tracker.console.catalogs import LOCALES, choose_locale, translations
 from tracker.db.users import CurrentUser
 
@@ -50,6 +51,7 @@ def render(
             locales=LOCALES,
             path=request.url.path,
             user=user,
+            csrf=request.cookies.get(CSRF_COOKIE, ""),
             menu=[name for name, roles in MENU.items() if user and user.role in roles],
             version=version("tracker"),
             **values,

@@ -1,6 +1,6 @@
 // One delivery: facts, times, track, anomalies with evidence, the sum of risk, alerts to handle.
 import { all, api, confirmsArrivals, el, facts, failed, handlesAlerts, kzt, metres, named, number, ownPosts, role, span, t, time, toast } from "./core.js";
-import { alertStatusName, anomalyName, badge, corridorName, directionName, evidenceRows, findingName, historyName, levelBadge, period, severityBadge, statusBadge } from "./words.js";
+import { alertStatusName, anomalyName, badge, corridorName, directionName, evidenceRows, findingName, historyName, historyText, levelBadge, period, severityBadge, statusBadge } from "./words.js";
 import { createMap, loadStyle, onTheme } from "./basemap.js";
 import { Fleet, addOverlay, boundsOf, showAnomalies, showPosts, showRoutes, showTrack, showZones } from "./overlay.js";
 import { acknowledge, dueText } from "./alerts.js";
@@ -142,7 +142,7 @@ function alertCase(a) {
       a.finding && badge(findingName(a.finding))),
     el("p", { class: "hint" }, t("Raised"), " ", time(a.raised_at), a.count > 1 ? ` · × ${a.count}` : "", a.assignee ? ` · ${a.assignee}` : "", " ", dueText(a)),
     el("ol", { class: "history" }, ...(a.history ?? []).map((h) =>
-      el("li", {}, time(h.at, { short: true }), ` · ${h.who === "system" ? t("system") : h.who} · ${historyName(h.what)}${h.text ? ` — ${h.text}` : ""}`))),
+      el("li", {}, time(h.at, { short: true }), ` · ${h.who === "system" ? t("system") : h.who} · ${historyName(h.what)}${h.text ? ` — ${historyText(h)}` : ""}`))),
     acts.length ? el("div", { class: "row" }, acts) : null);
 }
 

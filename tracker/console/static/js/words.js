@@ -22,6 +22,17 @@ export const measureName = (code) => coded("measure", code);
 export const contradictionName = (c) => (known(`contradiction.${c.code}`) ? t(`contradiction.${c.code}`) : c.msg);
 export const historyName = (code) => coded("history", code);
 
+const CODES_AND_TIMES = /\b[a-z]+(?:_[a-z]+)*\b|\d{4}-\d\d-\d\dT[\d:.]+Z/g;
+
+/** A line of the system's own: its codes in the reader's words, its times in Kazakhstan's. */
+export function historyText(line) {
+  if (line.who !== "system") return line.text;
+  return line.text.replace(CODES_AND_TIMES, (found) => {
+    if (/^\d/.test(found)) return time(found).textContent;
+    return ["anomaly", "severity"].map((family) => `${family}.${found}`).filter(known).map((id) => t(id))[0] ?? found;
+  });
+}
+
 export function severityBadge(severity) {
   return badge(severityName(severity), severity, severity);
 }
