@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from firmware_sim.build import build_fleet
 from firmware_sim.device import Device
 from firmware_sim.edge import Broker, Link, Wires
 from firmware_sim.plan import Plan
-from firmware_sim.store import Store
+from firmware_sim.report import DeviceReport, FleetReport
 from firmware_sim.wire import Message
 
 # With the server's 32 records an ack, this keeps a device busy and the broker's queues short.
@@ -79,66 +79,6 @@ class RunOptions:
     exit_when_done: bool = False
     wait: bool = True
     ack_timeout_s: float = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceReport:
-    """What became of one device. `kept`: records no ack covers; `events`: (code, ms)."""
-
-    vehicle: str
-    device_id: str
-    kind: str
-    gen: int | None
-    made: int
-    acked: int
-    kept: int
-    dead: bool
-    connections: int
-    events: tuple[tuple[str, int], ...]
-    store: Store = field(repr=False)
-
-    def summary(self) -> dict[str, Any]:
-        """The same as plain values, without the store."""
-        names = ("vehicle", "kind", "gen", "made", "acked", "kept", "dead", "connections")
-        values = {name: getattr(self, name) for name in names}
-        return {"device": self.device_id, **values, "events": [code for code, _ in self.events]}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetReport:
-    """The outcome of a run. `caught_up`: a device clock reached real time and had to wait."""
-
-    devices: tuple[DeviceReport, ...]
-    wall_s: float
-    caught_up: bool
-    timed_out: bool
-
-    @property
-    def made(self) -> int:
-        """Records made by all devices."""
-        return sum(device.made for device in self.devices)
-
-    @property
-    def acked(self) -> int:
-        """Records an ack has covered."""
-        return sum(device.acked for device in self.devices)
-
-    @property
-    def kept(self) -> int:
-        """Records of living devices that no ack covers."""
-        return sum(device.kept for device in self.devices if not device.dead)
-
-    def summary(self) -> dict[str, Any]:
-        """The totals as plain values."""
-        return {
-            "devices": len(self.devices),
-            "made": self.made,
-            "acked": self.acked,
-            "kept": self.kept,
-            "wall_s": round(self.wall_s, 1),
-            "caught_up": self.caught_up,
-            "timed_out": self.timed_out,
-        }
 
 
 def run_fleet(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO
 
@@ -11,7 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from firmware_sim.fleet import FleetReport, Run
+from firmware_sim.fleet import Run
+from firmware_sim.report import FleetReport
 
 _ROWS = 15
 _LINE_EVERY_S = 10.0
@@ -92,6 +92,3 @@ def _table(run: Run) -> Table:
     if len(run.parties) > _ROWS:
         table.add_row(f"… {len(run.parties) - _ROWS} more", "", "", "", "")
     return table
-
-
-Observer = Callable[[Run], None]

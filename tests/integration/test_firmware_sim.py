@@ -21,8 +21,9 @@ from paho.mqtt.properties import Properties
 from firmware_sim import wire
 from firmware_sim.edge import Broker as Address
 from firmware_sim.errors import BrokerError
-from firmware_sim.fleet import FleetReport, Run, RunOptions, run_fleet
+from firmware_sim.fleet import Run, RunOptions, run_fleet
 from firmware_sim.plan import Plan, parse_plan
+from firmware_sim.report import FleetReport
 from tests.support.services import Broker
 from tests.support.waiting import wait_until
 
