@@ -10,9 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import psycopg
 
 from tracker import alerts
@@ -32,7 +34,7 @@ from tracker.anomalies import (
 from tracker.changes import Change, Known, by_code, changes, sentence
 from tracker.db import evaluation as db
 from tracker.db import findings as out
-from tracker.db.evaluation import CaseFile, StoredRecord
+from tracker.db.evaluation import CaseFile, SavedState, StoredRecord
 from tracker.db.facts import Wanted, facts_of_fixes
 from tracker.db.findings import StoredAlert, StoredAnomaly
 from tracker.db.outbox import Event, append
@@ -53,6 +55,7 @@ class Case:
 
     file: CaseFile
     from_ms: int | None
+    saved: SavedState | None = None
     before: Fold = field(default_factory=Fold)
     observations: list[Observation] = field(default_factory=list)
     after: Fold = field(default_factory=Fold)
@@ -63,6 +66,7 @@ class Case:
     told: list[UUID] = field(default_factory=list)
     alert_ids: set[UUID] = field(default_factory=set)
     assessed: Assessment | None = None
+    digest: str | None = None
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -123,8 +127,9 @@ def load_states(conn: Connection, batch: Judging) -> None:
         for id_, case in batch.cases.items()
         if case.from_ms is not None and id_ not in whole
     }
-    for id_, state in db.checkpoints_before(conn, before, batch.state_version).items():
-        batch.cases[id_].before = load(state)
+    for id_, saved in db.states_before(conn, before, batch.state_version).items():
+        case = batch.cases[id_]
+        case.saved, case.before = saved, load(saved.state)
 
 
 def load_records(conn: Connection, batch: Judging) -> None:
@@ -204,20 +209,27 @@ def _with_measures(seen: Observation, record: Record, fix: FixFacts | None) -> O
 
 
 def fold_records(conn: Connection, batch: Judging) -> None:
-    """Fold the observations; keep the state for the next batch."""
+    """Fold the observations. Of the states passed on the way, keep the last of each hour."""
+    late: dict[UUID, int | None] = {}
+    kept: list[SavedState] = []
     for id_, case in batch.cases.items():
         scenery = batch.scenery(case)
         case.after, case.over = fold(case.before, case.observations, scenery)
         case.now = present(case.after, scenery)
-        if case.after.upto_ms is not None and case.observations:
-            db.save_checkpoint(
-                conn,
-                id_,
-                after_ms=case.before.upto_ms,
-                upto_ms=case.after.upto_ms,
-                version=batch.state_version,
-                state=dump(case.after),
-            )
+        if case.from_ms is None or case.from_ms < db.FOREVER_MS:
+            late[id_] = case.before.upto_ms
+        if case.saved is not None and _new_hour(case):
+            kept.append(case.saved)
+    db.forget_states_after(conn, late)
+    db.keep_states(conn, kept, batch.state_version)
+
+
+def _new_hour(case: Case) -> bool:
+    before_ms, after_ms = case.before.upto_ms, case.after.upto_ms
+    if before_ms is None or after_ms is None:
+        return False
+    hour_ms = round(db.STATE_EVERY_S * 1000)
+    return before_ms // hour_ms != after_ms // hour_ms
 
 
 def compare(conn: Connection, batch: Judging) -> None:
@@ -338,21 +350,36 @@ def _apply(case: Case, change: Change[UUID], key: UUID, batch: Judging, joins: U
 
 
 def weigh(conn: Connection, batch: Judging) -> None:
-    """Assess each delivery's risk by its standing anomalies and what people found of them."""
-    resolved = out.findings_of_alerts(conn, list(batch.cases))
-    for id_, case in batch.cases.items():
-        standing = [a for a in case.anomalies.values() if a.status != "retracted"]
-        case.assessed = assess(
-            subject=SubjectFacts(
-                carrier=category(case.file.carrier_facts).level,
-                declarant=category(case.file.declarant_facts).level,
-            ),
-            goods=[_goods(line) for line in case.file.goods],
-            findings=[_finding_facts(a, resolved, batch.now) for a in standing],
-        )
-        told = out.write_assessment(conn, id_, case.assessed, batch.now)
-        if told is not None:
-            case.events.append(Event(kind="risk", delivery_id=id_, payload=told))
+    """Assess the risk of each delivery of which anything has changed; keep what is new."""
+    cases = {id_: case for id_, case in batch.cases.items() if _may_weigh_otherwise(case)}
+    resolved = out.findings_of_alerts(conn, list(cases)) if cases else {}
+    new: dict[UUID, Assessment] = {}
+    for id_, case in cases.items():
+        assessed = _assess(case, resolved)
+        digest = sha256(msgspec.json.encode(assessed)).hexdigest()[:16]
+        if digest != case.file.assessed:
+            case.assessed, case.digest = assessed, digest
+            new[id_] = assessed
+    for id_, told in out.write_assessments(conn, new, batch.now).items():
+        batch.cases[id_].events.append(Event(kind="risk", delivery_id=id_, payload=told))
+
+
+def _may_weigh_otherwise(case: Case) -> bool:
+    """Risk depends on the anomalies, on people's findings, on the goods: not on every record."""
+    acted = case.from_ms is None or case.from_ms >= db.FOREVER_MS
+    return bool(case.changed) or acted or case.file.assessed is None
+
+
+def _assess(case: Case, resolved: dict[UUID, str]) -> Assessment:
+    standing = [a for a in case.anomalies.values() if a.status != "retracted"]
+    return assess(
+        subject=SubjectFacts(
+            carrier=category(case.file.carrier_facts).level,
+            declarant=category(case.file.declarant_facts).level,
+        ),
+        goods=[_goods(line) for line in case.file.goods],
+        findings=[_finding_facts(a, resolved) for a in standing],
+    )
 
 
 def _goods(line: dict[str, Any]) -> GoodsFacts:
@@ -363,9 +390,7 @@ def _goods(line: dict[str, Any]) -> GoodsFacts:
     )
 
 
-def _finding_facts(
-    anomaly: StoredAnomaly, resolved: dict[UUID, str], now: datetime
-) -> FindingFacts:
+def _finding_facts(anomaly: StoredAnomaly, resolved: dict[UUID, str]) -> FindingFacts:
     finding = anomaly.finding
     end_ms = finding.end_ms
     return FindingFacts(
@@ -385,25 +410,33 @@ def _finding_facts(
 
 def save(conn: Connection, batch: Judging) -> None:
     """Status, where evaluation stands, and where each device is."""
-    for id_, case in batch.cases.items():
+    for case in batch.cases.values():
         _advance(conn, case, batch)
-        assert case.assessed is not None
-        out.write_state(
-            conn,
-            id_,
-            now=batch.now,
-            next_clock_ms=case.present.next_clock_ms,
-            progress_m=_progress_m(case.present),
-            assessed=case.assessed,
-        )
-    out.write_positions(
+    out.write_standings(
         conn,
-        (
-            (id_, case.file.device_nos[device], newest)
-            for id_, case in batch.cases.items()
-            if case.observations
-            for device, newest in sorted(case.present.newest.items())
-        ),
+        [_standing(id_, case) for id_, case in batch.cases.items()],
+        version=batch.state_version,
+        now=batch.now,
+    )
+    newest = [
+        (id_, case.file.device_nos[device], newest)
+        for id_, case in batch.cases.items()
+        if case.observations
+        for device, newest in case.present.newest.items()
+    ]
+    # In one order, so that two batches cannot wait for each other's rows.
+    out.write_positions(conn, sorted(newest, key=lambda one: one[1]))
+
+
+def _standing(delivery_id: UUID, case: Case) -> out.Standing:
+    return out.Standing(
+        delivery_id=delivery_id,
+        next_clock_ms=case.present.next_clock_ms,
+        progress_m=_progress_m(case.present),
+        upto_ms=case.after.upto_ms,
+        state=dump(case.after),
+        assessment=case.assessed,
+        digest=case.digest,
     )
 
 

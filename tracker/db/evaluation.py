@@ -19,6 +19,8 @@ Connection = psycopg.Connection[Any]
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 """A mark from this time on asks to look at the clocks again, at no record."""
 
+FOREVER_MS = to_ms(FOREVER)
+
 
 class Claim(Struct, frozen=True, kw_only=True):
     """A delivery to be judged; ``from_ms`` None: from its start."""
@@ -90,12 +92,15 @@ class CaseFile(Struct, frozen=True, kw_only=True):
     carrier_facts: dict[str, Any]
     declarant_facts: dict[str, Any]
     device_nos: dict[str, int]
+    assessed: str | None
 
 
 _DELIVERIES = """
 SELECT d.id, d.registration_number, d.status, d.carrier_id, d.route_id, d.goods, d.deadline,
-       d.released_at, d.arrived_at, c.facts AS carrier_facts, e.facts AS declarant_facts
+       d.released_at, d.arrived_at, c.facts AS carrier_facts, e.facts AS declarant_facts,
+       s.assessed
 FROM deliveries d
+JOIN delivery_state s ON s.delivery_id = d.id
 JOIN participants c ON c.id = d.carrier_id
 JOIN participants e ON e.id = d.declarant_id
 WHERE d.id = ANY(%s)
@@ -180,6 +185,7 @@ def _case_file(
         carrier_facts=row["carrier_facts"],
         declarant_facts=row["declarant_facts"],
         device_nos=numbers,
+        assessed=row["assessed"],
     )
 
 
@@ -263,62 +269,99 @@ def _stored(row: tuple[Any, ...], *, timed: bool) -> StoredRecord:
     )
 
 
-# ---------------------------------------------------------------- checkpoints
+# ---------------------------------------------------------------- states
 
 KEEP_HOURS = 48
 """Late data is rarely older than two days of driving; older still is judged from the start."""
 
+STATE_EVERY_S = 3600.0
+"""One older state an hour of t*: replaying an hour of records costs milliseconds."""
 
-def checkpoints_before(
+
+class SavedState(Struct, frozen=True, kw_only=True):
+    """A delivery's fold after all records up to ``upto_ms``, as bytes."""
+
+    delivery_id: UUID
+    upto_ms: int
+    state: bytes
+
+
+def states_before(
     conn: Connection, before_ms: Mapping[UUID, int], version: str
-) -> dict[UUID, bytes]:
+) -> dict[UUID, SavedState]:
     """For each delivery its newest state from before a t*; none: it is judged from the start."""
     rows = conn.execute(
         """
-        SELECT DISTINCT ON (c.delivery_id) c.delivery_id, c.state
-        FROM unnest(%s::uuid[], %s::timestamptz[]) AS w (delivery_id, before)
-        JOIN checkpoints c USING (delivery_id)
-        WHERE c.upto < w.before AND c.version = %s
-        ORDER BY c.delivery_id, c.upto DESC
-        """,
-        (list(before_ms), [min(from_ms(t), FOREVER) for t in before_ms.values()], version),
-    ).fetchall()
-    return dict(rows)
-
-
-def save_checkpoint(
-    conn: Connection,
-    delivery_id: UUID,
-    *,
-    after_ms: int | None,
-    upto_ms: int,
-    version: str,
-    state: bytes,
-) -> None:
-    """Keep a state; forget those it replaces.
-
-    ``after_ms``: up to where the state it was made from reached. What lies after it was made from
-    records that have changed since. Of older states the last of each hour is kept, for two days.
-    """
-    upto = from_ms(upto_ms)
-    conn.execute(
-        """
-        DELETE FROM checkpoints
-        WHERE delivery_id = %(id)s
-          AND (upto > %(after)s
-               OR date_trunc('hour', upto) = date_trunc('hour', %(upto)s::timestamptz)
-               OR upto < %(oldest)s)
+        WITH w AS (
+            SELECT * FROM unnest(%(ids)s::uuid[], %(before)s::timestamptz[])
+                AS w (delivery_id, before)
+        )
+        SELECT w.delivery_id, coalesce(s.upto, c.upto), coalesce(s.state, c.state)
+        FROM w
+        LEFT JOIN delivery_state s
+            ON s.delivery_id = w.delivery_id AND s.upto < w.before
+            AND s.state_version = %(version)s
+        LEFT JOIN LATERAL (
+            SELECT upto, state FROM checkpoints c
+            WHERE s.delivery_id IS NULL AND c.delivery_id = w.delivery_id
+              AND c.upto < w.before AND c.version = %(version)s
+            ORDER BY c.upto DESC LIMIT 1
+        ) c ON true
+        WHERE coalesce(s.upto, c.upto) IS NOT NULL
         """,
         {
-            "id": delivery_id,
-            "after": _BEGINNING if after_ms is None else from_ms(after_ms),
-            "upto": upto,
-            "oldest": upto - timedelta(hours=KEEP_HOURS),
+            "ids": list(before_ms),
+            "before": [min(from_ms(t), FOREVER) for t in before_ms.values()],
+            "version": version,
         },
+    ).fetchall()
+    return {
+        id_: SavedState(delivery_id=id_, upto_ms=to_ms(upto), state=state)
+        for id_, upto, state in rows
+    }
+
+
+def forget_states_after(conn: Connection, upto_ms: Mapping[UUID, int | None]) -> None:
+    """Forget the older states after a t* (None: all): late records have made them void."""
+    conn.execute(
+        """
+        DELETE FROM checkpoints c
+        USING unnest(%s::uuid[], %s::timestamptz[]) AS w (delivery_id, upto)
+        WHERE c.delivery_id = w.delivery_id AND c.upto > w.upto
+        """,
+        (list(upto_ms), [_BEGINNING if t is None else from_ms(t) for t in upto_ms.values()]),
+    )
+
+
+def keep_states(conn: Connection, states: Sequence[SavedState], version: str) -> None:
+    """Keep states that are no longer the newest, and drop those that have grown too old."""
+    if not states:
+        return
+    params = {
+        "ids": [s.delivery_id for s in states],
+        "upto": [from_ms(s.upto_ms) for s in states],
+        "state": [s.state for s in states],
+        "version": version,
+        "keep": timedelta(hours=KEEP_HOURS),
+    }
+    conn.execute(
+        """
+        INSERT INTO checkpoints (delivery_id, upto, version, state)
+        SELECT w.delivery_id, w.upto, %(version)s, w.state
+        FROM unnest(%(ids)s::uuid[], %(upto)s::timestamptz[], %(state)s::bytea[])
+            AS w (delivery_id, upto, state)
+        ON CONFLICT (delivery_id, upto) DO UPDATE
+            SET state = excluded.state, version = excluded.version
+        """,
+        params,
     )
     conn.execute(
-        "INSERT INTO checkpoints (delivery_id, upto, version, state) VALUES (%s, %s, %s, %s)",
-        (delivery_id, upto, version, state),
+        """
+        DELETE FROM checkpoints c
+        USING unnest(%(ids)s::uuid[], %(upto)s::timestamptz[]) AS w (delivery_id, upto)
+        WHERE c.delivery_id = w.delivery_id AND c.upto < w.upto - %(keep)s
+        """,
+        params,
     )
 
 

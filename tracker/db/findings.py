@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 
 from tracker.alerts import AlertPlan, AlertView, HistoryLine
 from tracker.anomalies import RULES, Newest
-from tracker.db.reading import Row
+from tracker.db.reading import Row, rfc3339
 from tracker.db.reading_findings import anomaly_json
 from tracker.model import Basis, Finding, FoundBy, Severity, from_ms, to_ms
 from tracker.risk import Assessment
@@ -100,8 +100,10 @@ ON CONFLICT (delivery_id, id) DO UPDATE SET
 
 def write_anomalies(conn: Connection, anomalies: Iterable[tuple[UUID, StoredAnomaly]]) -> None:
     """Insert or update anomalies of deliveries."""
-    with conn.cursor() as cursor:
-        cursor.executemany(_UPSERT, [_row(id_, anomaly) for id_, anomaly in anomalies])
+    rows = [_row(id_, anomaly) for id_, anomaly in anomalies]
+    if rows:
+        with conn.cursor() as cursor:
+            cursor.executemany(_UPSERT, rows)
 
 
 def _row(delivery_id: UUID, anomaly: StoredAnomaly) -> Row:
@@ -232,48 +234,48 @@ def findings_of_alerts(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, str]
 # ---------------------------------------------------------------- risk
 
 
-def write_assessment(
-    conn: Connection, delivery_id: UUID, assessed: Assessment, now: datetime
-) -> Row | None:
-    """Store an assessment if it says something new; what it says as the stream shows it."""
-    reasons = to_builtins(assessed.reasons)
-    row = conn.execute(
+def write_assessments(
+    conn: Connection, assessed: Mapping[UUID, Assessment], now: datetime
+) -> dict[UUID, Row]:
+    """Store assessments; each as the stream shows it."""
+    if not assessed:
+        return {}
+    reasons = {id_: to_builtins(a.reasons) for id_, a in assessed.items()}
+    conn.execute(
         """
-        WITH newest AS (
-            SELECT * FROM risk_assessments WHERE delivery_id = %(id)s ORDER BY id DESC LIMIT 1
-        )
         INSERT INTO risk_assessments (delivery_id, at, probability, consequence_kzt,
             expected_loss_kzt, level, corridor, reasons, weights_version)
-        SELECT %(id)s, %(now)s, %(p)s, %(consequence)s, %(loss)s, %(level)s, %(corridor)s,
-               %(reasons)s::jsonb, %(version)s
-        WHERE NOT EXISTS (
-            SELECT 1 FROM newest WHERE reasons = %(reasons)s::jsonb AND level = %(level)s
-              AND expected_loss_kzt = %(loss)s AND weights_version = %(version)s
-        )
-        RETURNING 1
+        SELECT w.id, %(now)s, w.p, w.consequence, w.loss, w.level, w.corridor,
+               w.reasons::jsonb, w.version
+        FROM unnest(%(ids)s::uuid[], %(p)s::float8[], %(consequence)s::bigint[],
+            %(loss)s::bigint[], %(level)s::text[], %(corridor)s::text[], %(reasons)s::text[],
+            %(version)s::text[])
+            AS w (id, p, consequence, loss, level, corridor, reasons, version)
         """,
         {
-            "id": delivery_id,
             "now": now,
-            "p": assessed.probability,
-            "consequence": assessed.consequence_kzt,
-            "loss": assessed.expected_loss_kzt,
-            "level": assessed.level,
-            "corridor": assessed.corridor,
-            "reasons": json.dumps(reasons),
-            "version": assessed.weights_version,
+            "ids": list(assessed),
+            "p": [a.probability for a in assessed.values()],
+            "consequence": [a.consequence_kzt for a in assessed.values()],
+            "loss": [a.expected_loss_kzt for a in assessed.values()],
+            "level": [str(a.level) for a in assessed.values()],
+            "corridor": [str(a.corridor) for a in assessed.values()],
+            "reasons": [json.dumps(reasons[id_]) for id_ in assessed],
+            "version": [a.weights_version for a in assessed.values()],
         },
-    ).fetchone()
-    if row is None:
-        return None
+    )
+    return {id_: _risk_payload(id_, a, reasons[id_], now) for id_, a in assessed.items()}
+
+
+def _risk_payload(delivery_id: UUID, a: Assessment, reasons: Any, now: datetime) -> Row:
     return {
         "delivery_id": str(delivery_id),
-        "at": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "probability": assessed.probability,
-        "expected_loss_kzt": assessed.expected_loss_kzt,
-        "level": assessed.level,
-        "corridor": assessed.corridor,
-        "profiles": list(assessed.profiles),
+        "at": rfc3339(now),
+        "probability": a.probability,
+        "expected_loss_kzt": a.expected_loss_kzt,
+        "level": a.level,
+        "corridor": a.corridor,
+        "profiles": list(a.profiles),
         "reasons": reasons,
     }
 
@@ -281,34 +283,55 @@ def write_assessment(
 # ---------------------------------------------------------------- state, status, positions
 
 
-def write_state(
-    conn: Connection,
-    delivery_id: UUID,
-    *,
-    now: datetime,
-    next_clock_ms: int | None,
-    progress_m: float | None,
-    assessed: Assessment,
+class Standing(Struct, frozen=True, kw_only=True):
+    """Where evaluation of a delivery now stands. ``assessed`` None: as before."""
+
+    delivery_id: UUID
+    next_clock_ms: int | None
+    progress_m: float | None
+    upto_ms: int | None
+    state: bytes
+    assessment: Assessment | None
+    digest: str | None
+
+
+def write_standings(
+    conn: Connection, standings: Sequence[Standing], *, version: str, now: datetime
 ) -> None:
-    """Where evaluation of a delivery now stands; a former fault is over."""
+    """Write where evaluation stands, for a whole batch; former faults are over."""
     conn.execute(
         """
-        UPDATE delivery_state SET
-            evaluated_at = %(now)s, next_clock_at = %(clock)s, progress_m = %(progress)s,
-            probability = %(p)s, expected_loss_kzt = %(loss)s, level = %(level)s,
+        UPDATE delivery_state s SET
+            evaluated_at = %(now)s, next_clock_at = w.clock, progress_m = w.progress,
+            upto = w.upto, state = w.state, state_version = %(version)s,
+            probability = coalesce(w.p, s.probability),
+            expected_loss_kzt = coalesce(w.loss, s.expected_loss_kzt),
+            level = coalesce(w.level, s.level), assessed = coalesce(w.digest, s.assessed),
             error = NULL, retry_at = NULL
-        WHERE delivery_id = %(id)s
+        FROM unnest(%(ids)s::uuid[], %(clock)s::timestamptz[], %(progress)s::float8[],
+            %(upto)s::timestamptz[], %(state)s::bytea[], %(p)s::float8[], %(loss)s::bigint[],
+            %(level)s::text[], %(digest)s::text[])
+            AS w (id, clock, progress, upto, state, p, loss, level, digest)
+        WHERE s.delivery_id = w.id
         """,
         {
-            "id": delivery_id,
             "now": now,
-            "clock": None if next_clock_ms is None else from_ms(next_clock_ms),
-            "progress": progress_m,
-            "p": assessed.probability,
-            "loss": assessed.expected_loss_kzt,
-            "level": assessed.level,
+            "version": version,
+            "ids": [w.delivery_id for w in standings],
+            "clock": [_at(w.next_clock_ms) for w in standings],
+            "progress": [w.progress_m for w in standings],
+            "upto": [_at(w.upto_ms) for w in standings],
+            "state": [w.state for w in standings],
+            "p": [w.assessment.probability if w.assessment else None for w in standings],
+            "loss": [w.assessment.expected_loss_kzt if w.assessment else None for w in standings],
+            "level": [str(w.assessment.level) if w.assessment else None for w in standings],
+            "digest": [w.digest for w in standings],
         },
     )
+
+
+def _at(t_ms: int | None) -> datetime | None:
+    return None if t_ms is None else from_ms(t_ms)
 
 
 def write_status(conn: Connection, delivery_id: UUID, before: str, after: str) -> bool:
@@ -323,41 +346,40 @@ def write_status(conn: Connection, delivery_id: UUID, before: str, after: str) -
     return row is not None
 
 
-def write_positions(conn: Connection, newest: Iterable[tuple[UUID, int, Newest]]) -> None:
+def write_positions(conn: Connection, newest: Sequence[tuple[UUID, int, Newest]]) -> None:
     """Keep each device's newest valid position for the live map; wakes the stream at commit."""
-    rows = [_position(*one) for one in newest]
-    if not rows:
+    if not newest:
         return
-    with conn.cursor() as cursor:
-        cursor.executemany(
-            """
-            INSERT INTO device_positions AS p (device_no, delivery_id, t, geom, speed_kmh,
-                heading_deg, moving, progress_m, distance_m, updated_at)
-            VALUES (%(no)s, %(delivery)s, %(t)s, ST_SetSRID(ST_MakePoint(%(lon)s, %(lat)s), 4326),
-                %(speed)s, %(heading)s, %(moving)s, %(progress)s, %(distance)s, clock_timestamp())
-            ON CONFLICT (device_no) DO UPDATE SET
-                delivery_id = excluded.delivery_id, t = excluded.t, geom = excluded.geom,
-                speed_kmh = excluded.speed_kmh, heading_deg = excluded.heading_deg,
-                moving = excluded.moving, progress_m = excluded.progress_m,
-                distance_m = excluded.distance_m, updated_at = excluded.updated_at
-            WHERE p.t <= excluded.t OR p.delivery_id = excluded.delivery_id
-            """,
-            rows,
-        )
+    fixes = [n.fix for _, _, n in newest]
+    places = [n.place for _, _, n in newest]
+    conn.execute(
+        """
+        INSERT INTO device_positions AS p (device_no, delivery_id, t, geom, speed_kmh,
+            heading_deg, moving, progress_m, distance_m, updated_at)
+        SELECT w.no, w.delivery, w.t, ST_SetSRID(ST_MakePoint(w.lon, w.lat), 4326), w.speed,
+            w.heading, w.moving, w.progress, w.distance, clock_timestamp()
+        FROM unnest(%(no)s::int[], %(delivery)s::uuid[], %(t)s::timestamptz[], %(lon)s::float8[],
+            %(lat)s::float8[], %(speed)s::float8[], %(heading)s::float8[], %(moving)s::bool[],
+            %(progress)s::float8[], %(distance)s::float8[])
+            AS w (no, delivery, t, lon, lat, speed, heading, moving, progress, distance)
+        ON CONFLICT (device_no) DO UPDATE SET
+            delivery_id = excluded.delivery_id, t = excluded.t, geom = excluded.geom,
+            speed_kmh = excluded.speed_kmh, heading_deg = excluded.heading_deg,
+            moving = excluded.moving, progress_m = excluded.progress_m,
+            distance_m = excluded.distance_m, updated_at = excluded.updated_at
+        WHERE p.t <= excluded.t OR p.delivery_id = excluded.delivery_id
+        """,
+        {
+            "no": [no for _, no, _ in newest],
+            "delivery": [id_ for id_, _, _ in newest],
+            "t": [from_ms(n.t_ms) for _, _, n in newest],
+            "lon": [fix.lon for fix in fixes],
+            "lat": [fix.lat for fix in fixes],
+            "speed": [fix.speed_kmh for fix in fixes],
+            "heading": [fix.heading_deg for fix in fixes],
+            "moving": [n.moving for _, _, n in newest],
+            "progress": [place.progress_m if place else None for place in places],
+            "distance": [place.distance_m if place else None for place in places],
+        },
+    )
     conn.execute("SELECT pg_notify(%s, '')", (POSITIONS_CHANNEL,))
-
-
-def _position(delivery_id: UUID, device_no: int, newest: Newest) -> Mapping[str, Any]:
-    fix, place = newest.fix, newest.place
-    return {
-        "no": device_no,
-        "delivery": delivery_id,
-        "t": from_ms(newest.t_ms),
-        "lon": fix.lon,
-        "lat": fix.lat,
-        "speed": fix.speed_kmh,
-        "heading": fix.heading_deg,
-        "moving": newest.moving,
-        "progress": place.progress_m if place else None,
-        "distance": place.distance_m if place else None,
-    }

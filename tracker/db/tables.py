@@ -402,7 +402,11 @@ class Dirty(Base):
 
 
 class DeliveryState(Base):
-    """Where evaluation stands: one small row a delivery."""
+    """Where evaluation stands: one small row a delivery.
+
+    ``state``: the detectors' state after all records up to ``upto`` (t*), by code and thresholds of
+    ``state_version``. Older states, to replay late data from, are `Checkpoint` rows.
+    """
 
     __tablename__ = "delivery_state"
     delivery_id: Mapped[UUID] = mapped_column(
@@ -414,12 +418,16 @@ class DeliveryState(Base):
     expected_loss_kzt: Mapped[int | None] = mapped_column(BigInteger)
     level: Mapped[str | None]
     progress_m: Mapped[float | None]
+    upto: Mapped[datetime | None]
+    state_version: Mapped[str | None]
+    state: Mapped[bytes | None]
+    assessed: Mapped[str | None] = mapped_column(comment="Digest of the newest assessment.")
     error: Mapped[str | None] = mapped_column(comment="Id of the fault that stopped evaluation.")
     retry_at: Mapped[datetime | None] = mapped_column(comment="When to try again after a fault.")
 
 
 class Checkpoint(Base):
-    """The detectors' state after all records up to ``upto`` (t*), to replay late data from."""
+    """An older state, the last of its hour of t*, to replay late data from."""
 
     __tablename__ = "checkpoints"
     delivery_id: Mapped[UUID] = mapped_column(

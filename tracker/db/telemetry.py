@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import psycopg
 from msgspec import Struct
-from psycopg.types.multirange import Multirange
 from psycopg.types.range import Range
 from shapely import Point, set_srid, to_wkb
 
@@ -152,17 +151,28 @@ def _received(ranges: Iterable[Range[int]], lo: int) -> Received:
 
 def save_received(conn: psycopg.Connection[Any], received: Mapping[GenKey, Received]) -> None:
     """Write back the sequence numbers received."""
-    with conn.cursor() as cursor:
-        cursor.executemany(
-            """
-            UPDATE device_received SET received = %s, lo = %s, updated_at = now()
-            WHERE device_no = %s AND gen = %s
-            """,
-            [
-                (Multirange([Range(a, b) for a, b in r.ranges]), r.lo, no, gen)
-                for (no, gen), r in received.items()
-            ],
-        )
+    if not received:
+        return
+    conn.execute(
+        """
+        UPDATE device_received d
+        SET received = w.received::int8multirange, lo = w.lo, updated_at = now()
+        FROM unnest(%s::int[], %s::bigint[], %s::text[], %s::bigint[])
+            AS w (device_no, gen, received, lo)
+        WHERE d.device_no = w.device_no AND d.gen = w.gen
+        """,
+        (
+            [no for no, _ in received],
+            [gen for _, gen in received],
+            [_multirange(r) for r in received.values()],
+            [r.lo for r in received.values()],
+        ),
+    )
+
+
+def _multirange(received: Received) -> str:
+    """As PostgreSQL writes it: psycopg's own objects cost ten times as much to make and send."""
+    return "{" + ",".join(f"[{low},{end})" for low, end in received.ranges) + "}"
 
 
 def stored_bodies(
@@ -300,25 +310,30 @@ def update_last_records(conn: psycopg.Connection[Any], records: Sequence[NewReco
         held = newest.get(r.device_no)
         if held is None or (r.t_ms or 0) >= (held.t_ms or 0):
             newest[r.device_no] = r
-    rows = [
-        (r.device_no, r.gen, r.received_at, None if r.t_ms is None else from_ms(r.t_ms), r.body)
-        for r in newest.values()
-    ]
-    with conn.cursor() as cursor:
-        cursor.executemany(
-            """
-            INSERT INTO device_state AS s (device_no, gen, last_received_at, last_t_star, last_body)
-            VALUES (%s, %s, %s, %s, %s)
-            ON CONFLICT (device_no) DO UPDATE SET
-                gen = greatest(s.gen, excluded.gen),
-                last_received_at = excluded.last_received_at,
-                last_t_star = greatest(s.last_t_star, excluded.last_t_star),
-                last_body = CASE
-                    WHEN s.last_t_star IS NULL OR excluded.last_t_star >= s.last_t_star
-                    THEN excluded.last_body ELSE s.last_body END
-            """,
-            rows,
-        )
+    rows = list(newest.values())
+    if not rows:
+        return
+    conn.execute(
+        """
+        INSERT INTO device_state AS s (device_no, gen, last_received_at, last_t_star, last_body)
+        SELECT * FROM unnest(
+            %s::int[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::bytea[])
+        ON CONFLICT (device_no) DO UPDATE SET
+            gen = greatest(s.gen, excluded.gen),
+            last_received_at = excluded.last_received_at,
+            last_t_star = greatest(s.last_t_star, excluded.last_t_star),
+            last_body = CASE
+                WHEN s.last_t_star IS NULL OR excluded.last_t_star >= s.last_t_star
+                THEN excluded.last_body ELSE s.last_body END
+        """,
+        (
+            [r.device_no for r in rows],
+            [r.gen for r in rows],
+            [r.received_at for r in rows],
+            [None if r.t_ms is None else from_ms(r.t_ms) for r in rows],
+            [r.body for r in rows],
+        ),
+    )
 
 
 def save_birth(

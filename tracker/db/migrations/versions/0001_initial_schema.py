@@ -681,6 +681,10 @@ def upgrade() -> None:
         sa.Column("expected_loss_kzt", sa.BigInteger(), nullable=True),
         sa.Column("level", sa.Text(), nullable=True),
         sa.Column("progress_m", sa.Double(), nullable=True),
+        sa.Column("upto", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("state_version", sa.Text(), nullable=True),
+        sa.Column("state", sa.LargeBinary(), nullable=True),
+        sa.Column("assessed", sa.Text(), nullable=True, comment="Digest of the newest assessment."),
         sa.Column(
             "error", sa.Text(), nullable=True, comment="Id of the fault that stopped evaluation."
         ),
