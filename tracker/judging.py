@@ -40,7 +40,7 @@ from tracker.db.findings import StoredAlert, StoredAnomaly
 from tracker.db.outbox import Event, append
 from tracker.db.reading import EVERYTHING, rfc3339
 from tracker.db.reading_alerts import alerts_by_id
-from tracker.model import Finding, FixFacts, Observation, Record, to_ms
+from tracker.model import BoundDevice, Finding, FixFacts, Observation, Record, to_ms
 from tracker.participants import category
 from tracker.payload import Decoded, decode_record
 from tracker.risk import Assessment, FindingFacts, GoodsFacts, SubjectFacts, assess
@@ -149,8 +149,10 @@ def load_records(conn: Connection, batch: Judging) -> None:
     ]
     facts = iter(facts_of_fixes(conn, wanted))
     for (stored, record), position in zip(decoded, positions, strict=True):
-        seen = _observation(stored, record, next(facts) if position is not None else None)
-        batch.cases[stored.delivery_id].observations.append(seen)
+        case = batch.cases[stored.delivery_id]
+        device = case.file.devices[stored.device_no]
+        fix = next(facts) if position is not None else None
+        case.observations.append(_observation(stored, device, record, fix))
     for case in batch.cases.values():
         case.observations.sort(key=order_of)
 
@@ -158,7 +160,7 @@ def load_records(conn: Connection, batch: Judging) -> None:
 def _record(stored: StoredRecord) -> Record:
     outcome = decode_record(stored.body)
     if not isinstance(outcome, Decoded):
-        raise ValueError(f"a stored record of {stored.device} cannot be read: {outcome.detail}")
+        raise ValueError(f"a stored record cannot be read: {outcome.detail}")
     return outcome.record
 
 
@@ -166,11 +168,13 @@ def _position(stored: StoredRecord, record: Record) -> FixPosition | None:
     return position_of(record, stored.t_ms, stored.received_ms) if stored.timed else None
 
 
-def _observation(stored: StoredRecord, record: Record, fix: FixFacts | None) -> Observation:
+def _observation(
+    stored: StoredRecord, device: BoundDevice, record: Record, fix: FixFacts | None
+) -> Observation:
     seal, event = record.seal, record.evt
     untimed = Observation(
-        device=stored.device,
-        kind=stored.kind,
+        device=device.id,
+        kind=device.kind,
         gen=record.gen,
         seq=record.seq,
         t_ms=stored.t_ms,

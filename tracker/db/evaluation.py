@@ -12,6 +12,7 @@ import psycopg
 from msgspec import Struct
 from psycopg.rows import dict_row
 
+from tracker.db.arrays import numbers, uuids
 from tracker.model import Act, ActKind, BoundDevice, DeliveryPlan, Periods, from_ms, to_ms
 
 Connection = psycopg.Connection[Any]
@@ -20,6 +21,9 @@ FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 """A mark from this time on asks to look at the clocks again, at no record."""
 
 FOREVER_MS = to_ms(FOREVER)
+
+_BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
+_BEGINNING_MS = to_ms(_BEGINNING)
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -92,6 +96,7 @@ class CaseFile(Struct, frozen=True, kw_only=True):
     carrier_facts: dict[str, Any]
     declarant_facts: dict[str, Any]
     device_nos: dict[str, int]
+    devices: dict[int, BoundDevice]
     assessed: str | None
 
 
@@ -121,11 +126,11 @@ SELECT delivery_id, kind, at, data FROM delivery_acts WHERE delivery_id = ANY(%s
 def case_files(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, CaseFile]:
     """Plans of deliveries with their bindings and acts."""
     devices: dict[UUID, list[BoundDevice]] = defaultdict(list)
-    numbers: dict[UUID, dict[str, int]] = defaultdict(dict)
+    device_nos: dict[UUID, dict[str, int]] = defaultdict(dict)
     for id_, name, no, kind, moving_s, parked_s, since, until in conn.execute(
         _BINDINGS, (list(ids),)
     ):
-        numbers[id_][name] = no
+        device_nos[id_][name] = no
         devices[id_].append(
             _bound(name, kind, Periods(moving_s=moving_s, parked_s=parked_s), since, until)
         )
@@ -136,7 +141,7 @@ def case_files(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, CaseFile]:
         rows = cursor.execute(_DELIVERIES, (list(ids),)).fetchall()
     return {
         row["id"]: _case_file(
-            row, tuple(devices[row["id"]]), tuple(acts[row["id"]]), numbers[row["id"]]
+            row, tuple(devices[row["id"]]), tuple(acts[row["id"]]), device_nos[row["id"]]
         )
         for row in rows
     }
@@ -162,7 +167,7 @@ def _case_file(
     row: dict[str, Any],
     devices: tuple[BoundDevice, ...],
     acts: tuple[Act, ...],
-    numbers: dict[str, int],
+    device_nos: dict[str, int],
 ) -> CaseFile:
     released, arrived = row["released_at"], row["arrived_at"]
     plan = DeliveryPlan(
@@ -184,7 +189,8 @@ def _case_file(
         goods=row["goods"],
         carrier_facts=row["carrier_facts"],
         declarant_facts=row["declarant_facts"],
-        device_nos=numbers,
+        device_nos=device_nos,
+        devices={device_nos[device.id]: device for device in devices},
         assessed=row["assessed"],
     )
 
@@ -192,26 +198,26 @@ def _case_file(
 # ---------------------------------------------------------------- records
 
 
-class StoredRecord(Struct, frozen=True, kw_only=True):
+class StoredRecord(Struct, frozen=True):
     """A stored record of a bound device, with the time at which it stands in the delivery."""
 
     delivery_id: UUID
-    device: str
-    kind: Literal["seal", "gps"]
+    device_no: int
     received_ms: int
     t_ms: int
     timed: bool
     body: bytes
 
 
-# records_after: all records of bound devices, within each binding, after the checkpoint.
+# records_after: all records of bound devices, within each binding, after the newest state. Times as
+# milliseconds and numbers for names, in binary: this is the widest road in the database.
 _RECORDS = """
-SELECT b.delivery_id, v.id, v.kind, t.received_at, t.t_star, t.body
-FROM unnest(%(ids)s::uuid[], %(after)s::timestamptz[]) AS c (delivery_id, after)
+SELECT c.n, t.device_no, (extract(epoch FROM t.received_at) * 1000)::bigint,
+       (extract(epoch FROM t.t_star) * 1000)::bigint, t.body
+FROM unnest(%(ids)s::uuid[], %(after)s::bigint[]) WITH ORDINALITY AS c (delivery_id, after, n)
 JOIN bindings b USING (delivery_id)
-JOIN devices v USING (device_no)
 JOIN telemetry t ON t.device_no = b.device_no
-    AND t.t_star > c.after AND t.t_star >= b.bound_from
+    AND t.t_star > to_timestamp(c.after / 1000.0) AND t.t_star >= b.bound_from
     AND t.t_star < coalesce(b.bound_to, 'infinity')
 WHERE b.bound_from IS NOT NULL
 """
@@ -219,9 +225,10 @@ WHERE b.bound_from IS NOT NULL
 # timeless_records: records without t* take that of the nearest lower number of their generation
 # that has one, else of the nearest higher (detection.md); they are few, and have their own index.
 _TIMELESS = """
-SELECT b.delivery_id, v.id, v.kind, t.received_at, n.t_star, t.body
-FROM bindings b
-JOIN devices v USING (device_no)
+SELECT c.n, t.device_no, (extract(epoch FROM t.received_at) * 1000)::bigint,
+       (extract(epoch FROM n.t_star) * 1000)::bigint, t.body
+FROM unnest(%(ids)s::uuid[]) WITH ORDINALITY AS c (delivery_id, n)
+JOIN bindings b USING (delivery_id)
 JOIN telemetry t ON t.device_no = b.device_no AND t.t_star IS NULL
 CROSS JOIN LATERAL (
     SELECT coalesce(
@@ -233,40 +240,30 @@ CROSS JOIN LATERAL (
            AND h.t_star IS NOT NULL ORDER BY h.seq LIMIT 1)
     ) AS t_star
 ) AS n
-WHERE b.delivery_id = ANY(%(ids)s) AND b.bound_from IS NOT NULL
+WHERE b.bound_from IS NOT NULL
   AND n.t_star >= b.bound_from AND n.t_star < coalesce(b.bound_to, 'infinity')
 """
-
-_BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 
 
 def records_after(conn: Connection, after_ms: Mapping[UUID, int | None]) -> list[StoredRecord]:
     """Records of deliveries after a t* each (None: all)."""
+    ids = list(after_ms)
     params = {
-        "ids": list(after_ms),
-        "after": [_BEGINNING if t is None else from_ms(t) for t in after_ms.values()],
+        "ids": uuids(ids),
+        "after": numbers([_BEGINNING_MS if t is None else t for t in after_ms.values()]),
     }
-    rows = conn.execute(_RECORDS, params).fetchall()
-    return [_stored(row, timed=True) for row in rows]
+    rows = conn.execute(_RECORDS, params, binary=True)
+    return [
+        StoredRecord(ids[n - 1], no, received, t, True, body) for n, no, received, t, body in rows
+    ]
 
 
 def timeless_records(conn: Connection, ids: Sequence[UUID]) -> list[StoredRecord]:
     """Records without a time of their own, at their neighbours' time."""
-    rows = conn.execute(_TIMELESS, {"ids": list(ids)}).fetchall()
-    return [_stored(row, timed=False) for row in rows]
-
-
-def _stored(row: tuple[Any, ...], *, timed: bool) -> StoredRecord:
-    delivery_id, device, kind, received_at, t_star, body = row
-    return StoredRecord(
-        delivery_id=delivery_id,
-        device=device,
-        kind=kind,
-        received_ms=to_ms(received_at),
-        t_ms=to_ms(t_star),
-        timed=timed,
-        body=body,
-    )
+    rows = conn.execute(_TIMELESS, {"ids": uuids(ids)}, binary=True)
+    return [
+        StoredRecord(ids[n - 1], no, received, t, False, body) for n, no, received, t, body in rows
+    ]
 
 
 # ---------------------------------------------------------------- states

@@ -12,7 +12,8 @@ from typing import Any, LiteralString
 import psycopg
 from msgspec import Struct
 
-from tracker.model import FixFacts, ProgressCandidate, ZoneHit, from_ms
+from tracker.db.arrays import numbers
+from tracker.model import FixFacts, ProgressCandidate, ZoneHit
 from tracker.routes import merge_candidates
 from tracker.track import FixPosition
 
@@ -30,15 +31,15 @@ from tracker.track import FixPosition
 # noise must not decide which pass is meant.
 _FACTS: LiteralString = """
 WITH fix AS MATERIALIZED (
-    SELECT f.i, f.route_id, f.at, f.slack_m, f.lat,
+    SELECT f.i, f.route_id, f.t_ms, f.slack_m, f.lat,
            ST_SetSRID(ST_MakePoint(f.lon, f.lat), 4326) AS pt,
            ST_Transform(
                ST_SetSRID(ST_MakePoint(f.lon, greatest(-85, least(85, f.lat))), 4326), 3857
            ) AS plane
     FROM unnest(
-        %(i)s::int[], %(route_id)s::bigint[], %(lon)s::float8[], %(lat)s::float8[],
-        %(slack_m)s::float8[], %(at)s::timestamptz[]
-    ) AS f (i, route_id, lon, lat, slack_m, at)
+        %(route_id)s::bigint[], %(lon)s::float8[], %(lat)s::float8[], %(slack_m)s::float8[],
+        %(t_ms)s::bigint[]
+    ) WITH ORDINALITY AS f (route_id, lon, lat, slack_m, t_ms, i)
 )
 SELECT fix.i,
        near.places,
@@ -48,8 +49,8 @@ SELECT fix.i,
            )
            FROM zones z
            WHERE ST_Intersects(z.geom, fix.pt)
-             AND (z.valid_from IS NULL OR z.valid_from <= fix.at)
-             AND (z.valid_to IS NULL OR z.valid_to > fix.at)
+             AND (z.valid_from IS NULL OR z.valid_from <= to_timestamp(fix.t_ms / 1000.0))
+             AND (z.valid_to IS NULL OR z.valid_to > to_timestamp(fix.t_ms / 1000.0))
        ) AS zones
 FROM fix
 CROSS JOIN LATERAL (
@@ -67,15 +68,15 @@ CROSS JOIN LATERAL (
     END AS m
 ) AS reach
 CROSS JOIN LATERAL (
-    SELECT jsonb_agg(
-        jsonb_build_array(
+    SELECT array_agg(
+        ARRAY[
             p.start_m + p.length_m * ST_LineLocatePoint(p.geom_plane, fix.plane),
             ST_Distance(
                 ST_Transform(ST_ClosestPoint(p.geom_plane, fix.plane), 4326)::geography,
                 fix.pt::geography
             ),
             p.half_width_m
-        )
+        ]
     ) AS places
     FROM route_pieces p
     WHERE p.route_id = fix.route_id AND ST_DWithin(p.geom_plane, fix.plane, reach.m)
@@ -101,22 +102,21 @@ def facts_of_fixes(conn: psycopg.Connection[Any], wanted: Sequence[Wanted]) -> l
     if not wanted:
         return []
     params = {
-        "i": list(range(len(wanted))),
-        "route_id": [w.route_id for w in wanted],
-        "lon": [w.position.lon for w in wanted],
-        "lat": [w.position.lat for w in wanted],
-        "slack_m": [_slack_m(w.position) for w in wanted],
-        "at": [from_ms(w.t_ms) for w in wanted],
+        "route_id": numbers([w.route_id for w in wanted]),
+        "lon": numbers([w.position.lon for w in wanted]),
+        "lat": numbers([w.position.lat for w in wanted]),
+        "slack_m": numbers([_slack_m(w.position) for w in wanted]),
+        "t_ms": numbers([w.t_ms for w in wanted]),
     }
-    rows = conn.execute(_FACTS, params).fetchall()
-    return [_facts(wanted[i], places, zones or []) for i, places, zones in rows]
+    rows = conn.execute(_FACTS, params, binary=True).fetchall()
+    return [_facts(wanted[i - 1], places, zones or ()) for i, places, zones in rows]
 
 
 def _slack_m(position: FixPosition) -> float:
     return SLACK_ACCURACIES * position.acc_m + SLACK_M
 
 
-def _facts(wanted: Wanted, places: list[list[float]], zones: list[list[Any]]) -> FixFacts:
+def _facts(wanted: Wanted, places: list[list[float]], zones: Sequence[list[Any]]) -> FixFacts:
     position = wanted.position
     distance_m = min(place[1] for place in places)
     near = distance_m + _slack_m(position)

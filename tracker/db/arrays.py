@@ -1,0 +1,30 @@
+"""PostgreSQL array literals for batches of plain numbers and ids.
+
+psycopg adapts a list element by element, which costs more than most of our queries; joining the
+text of numbers, UUIDs and hex needs no adapting. Only for types whose text has nothing to quote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from uuid import UUID
+
+
+def numbers(values: Iterable[float | int | None]) -> str:
+    """Floats or ints (None: NULL) as an array literal; ``repr`` is exact for floats."""
+    return "{" + ",".join(["NULL" if v is None else repr(v) for v in values]) + "}"
+
+
+def flags(values: Iterable[bool | None]) -> str:
+    """Truth values as an array literal."""
+    return "{" + ",".join(["NULL" if v is None else "t" if v else "f" for v in values]) + "}"
+
+
+def uuids(values: Iterable[UUID]) -> str:
+    """UUIDs as an array literal."""
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def byteas(values: Iterable[bytes]) -> str:
+    """Byte strings as an array literal, in hex."""
+    return "{" + ",".join([f'"\\\\x{v.hex()}"' for v in values]) + "}"
