@@ -226,16 +226,21 @@ def merge_candidates(candidates: Iterable[ProgressCandidate]) -> tuple[ProgressC
     """One candidate for each place on the line, in the order of progress.
 
     Each piece of the line has given its nearest place. That of a neighbour of the nearest piece is
-    its end, which is no place of its own: from there the line only comes nearer.
+    its end, which is no place of its own: from there the line only comes nearer. Where two legs
+    meet the narrower counts, whatever order the database gives them in.
     """
     merged: list[ProgressCandidate] = []
-    for c in sorted(_nearest_places(list(candidates)), key=lambda c: (c.progress_m, c.distance_m)):
+    for c in sorted(_nearest_places(list(candidates)), key=_by_place):
         if merged and c.progress_m - merged[-1].progress_m < _SAME_PLACE_M:
             if c.distance_m < merged[-1].distance_m:
                 merged[-1] = c
         else:
             merged.append(c)
     return tuple(merged)
+
+
+def _by_place(c: ProgressCandidate) -> tuple[float, float, float]:
+    return c.progress_m, c.distance_m, c.half_width_m
 
 
 def _nearest_places(candidates: list[ProgressCandidate]) -> Iterator[ProgressCandidate]:
