@@ -126,3 +126,8 @@ def test_the_first_fix_takes_the_earliest_place() -> None:
 )
 def test_later_ones_the_place_that_is_cheapest_to_reach(last_m: float, chosen_m: float) -> None:
     assert choose_place([cand(1000), cand(9000)], 0, last_m).progress_m == chosen_m
+
+
+def test_where_two_legs_meet_the_narrower_counts_in_any_order() -> None:
+    wide, narrow = cand(1000, 20, 5000), cand(1000, 20, 300)
+    assert merge_candidates([wide, narrow]) == merge_candidates([narrow, wide]) == (narrow,)
