@@ -323,7 +323,7 @@ def _new_record(arrived: Arrived, record: Record, message: int | None) -> NewRec
         device_no=arrived.source.device.device_no,
         gen=arrived.gen,
         seq=arrived.seq,
-        received_at=from_ms(received_ms),
+        received_ms=received_ms,
         t_ms=t_ms,
         flags=int(flags),
         lon=position.lon if position else None,

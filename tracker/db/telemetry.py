@@ -13,10 +13,11 @@ from typing import Any, Literal
 import psycopg
 from msgspec import Struct
 from psycopg.types.range import Range
-from shapely import Point, set_srid, to_wkb
 
+from tracker.db.arrays import byteas, numbers
+from tracker.db.copying import COLUMNS, HEADER, TRAILER, telemetry_row
 from tracker.db.marks import DIRTY_CHANNEL
-from tracker.model import from_ms, to_ms
+from tracker.model import to_ms
 from tracker.payload import Birth, Key, Reason
 from tracker.received import Received
 
@@ -46,7 +47,7 @@ class NewRecord(Struct, frozen=True, kw_only=True):
     device_no: int
     gen: int
     seq: int
-    received_at: datetime
+    received_ms: int
     t_ms: int | None
     flags: int
     lon: float | None
@@ -112,7 +113,7 @@ def lock_received(conn: psycopg.Connection[Any], keys: Iterable[GenKey]) -> dict
     In the order of the key, so that two owners of one shard (a hand-over) cannot deadlock.
     """
     ordered = sorted(set(keys))
-    params = {"no": [k[0] for k in ordered], "gen": [k[1] for k in ordered]}
+    params = {"no": numbers([k[0] for k in ordered]), "gen": numbers([k[1] for k in ordered])}
     conn.execute(
         """
         INSERT INTO device_received (device_no, gen, received)
@@ -162,10 +163,10 @@ def save_received(conn: psycopg.Connection[Any], received: Mapping[GenKey, Recei
         WHERE d.device_no = w.device_no AND d.gen = w.gen
         """,
         (
-            [no for no, _ in received],
-            [gen for _, gen in received],
-            [_multirange(r) for r in received.values()],
-            [r.lo for r in received.values()],
+            numbers([no for no, _ in received]),
+            numbers([gen for _, gen in received]),
+            "{" + ",".join([f'"{_multirange(r)}"' for r in received.values()]) + "}",
+            numbers([r.lo for r in received.values()]),
         ),
     )
 
@@ -225,33 +226,17 @@ def store_records(
     """COPY records into telemetry. ``record.message`` is an index into ``message_ids``."""
     if not records:
         return
-    copy = (
-        "COPY telemetry (device_no, gen, seq, received_at, t_star, flags, geom, body, message_id)"
-        " FROM STDIN"
-    )
-    with conn.cursor() as cursor, cursor.copy(copy) as out:
-        for r in records:
-            t_star = None if r.t_ms is None else from_ms(r.t_ms)
-            message_id = None if r.message is None else message_ids[r.message]
-            out.write_row(
-                (
-                    r.device_no,
-                    r.gen,
-                    r.seq,
-                    r.received_at,
-                    t_star,
-                    r.flags,
-                    _wkb(r.lon, r.lat),
-                    r.body,
-                    message_id,
-                )
-            )
-
-
-def _wkb(lon: float | None, lat: float | None) -> str | None:
-    if lon is None or lat is None:
-        return None
-    return str(to_wkb(set_srid(Point(lon, lat), 4326), hex=True, include_srid=True))
+    rows = [HEADER]
+    for r in records:
+        message_id = None if r.message is None else message_ids[r.message]
+        row = (r.device_no, r.gen, r.seq, r.received_ms, r.t_ms, r.flags, r.lon, r.lat)
+        rows.append(telemetry_row(*row, r.body, message_id))
+    rows.append(TRAILER)
+    with (
+        conn.cursor() as cursor,
+        cursor.copy(f"COPY telemetry ({COLUMNS}) FROM STDIN (FORMAT BINARY)") as out,
+    ):
+        out.write(b"".join(rows))
 
 
 def mark_touched(conn: psycopg.Connection[Any], records: Sequence[NewRecord]) -> None:
@@ -279,12 +264,12 @@ def _mark(
     conn.execute(
         """
         INSERT INTO dirty (delivery_id, from_t)
-        SELECT b.delivery_id, min(t.low)
-        FROM unnest(%(no)s::int[], %(low)s::timestamptz[], %(high)s::timestamptz[])
+        SELECT b.delivery_id, to_timestamp(min(t.low) / 1000.0)
+        FROM unnest(%(no)s::int[], %(low)s::bigint[], %(high)s::bigint[])
              AS t (device_no, low, high)
         JOIN bindings b USING (device_no)
-        WHERE b.bound_from IS NOT NULL AND b.bound_from <= t.high
-          AND (b.bound_to IS NULL OR b.bound_to > t.low)
+        WHERE b.bound_from IS NOT NULL AND b.bound_from <= to_timestamp(t.high / 1000.0)
+          AND (b.bound_to IS NULL OR b.bound_to > to_timestamp(t.low / 1000.0))
         GROUP BY b.delivery_id
         UNION ALL
         SELECT DISTINCT b.delivery_id, NULL::timestamptz
@@ -292,10 +277,10 @@ def _mark(
         WHERE b.device_no = ANY(%(timeless)s::int[]) AND b.bound_from IS NOT NULL
         """,
         {
-            "no": list(timed),
-            "low": [from_ms(low) for low, _ in timed.values()],
-            "high": [from_ms(high) for _, high in timed.values()],
-            "timeless": sorted(timeless),
+            "no": numbers(timed),
+            "low": numbers([low for low, _ in timed.values()]),
+            "high": numbers([high for _, high in timed.values()]),
+            "timeless": numbers(sorted(timeless)),
         },
     )
 
@@ -316,8 +301,9 @@ def update_last_records(conn: psycopg.Connection[Any], records: Sequence[NewReco
     conn.execute(
         """
         INSERT INTO device_state AS s (device_no, gen, last_received_at, last_t_star, last_body)
-        SELECT * FROM unnest(
-            %s::int[], %s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::bytea[])
+        SELECT no, gen, to_timestamp(received / 1000.0), to_timestamp(t / 1000.0), body
+        FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[])
+            AS w (no, gen, received, t, body)
         ON CONFLICT (device_no) DO UPDATE SET
             gen = greatest(s.gen, excluded.gen),
             last_received_at = excluded.last_received_at,
@@ -327,11 +313,11 @@ def update_last_records(conn: psycopg.Connection[Any], records: Sequence[NewReco
                 THEN excluded.last_body ELSE s.last_body END
         """,
         (
-            [r.device_no for r in rows],
-            [r.gen for r in rows],
-            [r.received_at for r in rows],
-            [None if r.t_ms is None else from_ms(r.t_ms) for r in rows],
-            [r.body for r in rows],
+            numbers([r.device_no for r in rows]),
+            numbers([r.gen for r in rows]),
+            numbers([r.received_ms for r in rows]),
+            numbers([r.t_ms for r in rows]),
+            byteas([r.body for r in rows]),
         ),
     )
 
