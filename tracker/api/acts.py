@@ -13,6 +13,7 @@ from tracker.api.arriving import confirm
 from tracker.api.creation import IfMatch, require_match
 from tracker.api.deliveries import answer, detail_of
 from tracker.api.deps import Config, Writing, may
+from tracker.api.described import refusals
 from tracker.api.registering import backdating
 from tracker.api.rights import require, require_post, require_sight
 from tracker.api.schemas.deliveries import (
@@ -39,7 +40,7 @@ from tracker.deliveries import (
 from tracker.errors import Conflict, FieldError, Invalid, NotFound
 from tracker.model import ActKind
 
-router = APIRouter(prefix="/api/v1", tags=["deliveries"])
+router = APIRouter(prefix="/api/v1", tags=["deliveries"], responses=refusals(404, 409, 412))
 
 
 @router.post("/deliveries/{delivery_id}/border-crossing", response_model=DeliveryDetail)
@@ -64,9 +65,10 @@ def border_crossing(
     data["documents"] = list(body.documents)
     _record(session, delivery, user, ActKind.BORDER_CROSSING, body.at, data)
     store.move(session, delivery)
-    store.announce(session, delivery, body.at)
     warnings = plate_warning(str(delivery.vehicle["plate"]), body.plate)
-    return answer(detail_of(session, user, delivery.id, warnings))
+    detail = detail_of(session, user, delivery.id, warnings)
+    store.announce(session, delivery, body.at)
+    return answer(detail)
 
 
 @router.post("/deliveries/{delivery_id}/release", response_model=DeliveryDetail)
@@ -90,9 +92,10 @@ def release(
     notified = store.has_act(session, delivery.id, ActKind.BORDER_CROSSING)
     _record(session, delivery, user, ActKind.RELEASE, at, _data(position=where(body.position)))
     store.move(session, delivery, status=status.value, released_at=at)
-    store.announce(session, delivery, at)
     warnings = _release_warnings(delivery, at, notified=notified)
-    return answer(detail_of(session, user, delivery.id, warnings))
+    detail = detail_of(session, user, delivery.id, warnings)
+    store.announce(session, delivery, at)
+    return answer(detail)
 
 
 def _bind(session: WriteSession, delivery: Delivery, at: datetime) -> None:
@@ -143,10 +146,9 @@ def arrival(
     _record(session, delivery, user, ActKind.ARRIVAL, at, data | decided.stored())
     store.unbind(session, delivery.id, at)
     store.move(session, delivery, status=status.value, arrived_at=at)
-    store.announce(session, delivery, at)
     detail = detail_of(session, user, delivery.id, decided.warnings)
-    shown = detail.model_dump() | decided.shown()
-    return answer(ArrivalOut.model_validate(shown))
+    store.announce(session, delivery, at)
+    return answer(ArrivalOut.model_validate(detail.model_dump() | decided.stored()))
 
 
 def _opened(

@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from tracker.api import problems
+from tracker.api.described import refusals
 from tracker.api.guard import Guard
 from tracker.api.state import AppState, hold
 from tracker.db.connect import Database
@@ -74,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         max_body_size=MAX_BODY_BYTES,
         lifespan=_lifespan,
-        responses={422: PROBLEM, 401: PROBLEM, 403: PROBLEM},
+        responses=refusals(401, 403, 422),
     )
     hold(app, state)
     problems.install(app)
@@ -82,22 +83,6 @@ def create_app(settings: Settings) -> FastAPI:
     for name in MODULES:
         _include(app, name)
     return app
-
-
-PROBLEM: Final = {
-    "description": "What is wrong, with each bad field (RFC 9457).",
-    "content": {
-        problems.MEDIA_TYPE: {
-            "example": {
-                "type": "/problems/invalid",
-                "title": "Unprocessable Content",
-                "status": 422,
-                "detail": "body.deadline: is required; add it",
-                "errors": [{"loc": ["body", "deadline"], "msg": "is required; add it"}],
-            }
-        }
-    },
-}
 
 
 def _include(app: FastAPI, name: str) -> None:

@@ -32,7 +32,7 @@ class Decided:
     warnings: list[FieldError] = field(default_factory=list)
 
     def stored(self) -> dict[str, Any]:
-        """As it is kept with the act."""
+        """As it is kept with the act and shown in the answer."""
         return {
             "corridor": self.corridor.name,
             "measures": list(self.corridor.measures),
@@ -40,10 +40,6 @@ class Decided:
             "officer": self.officer,
             "contradictions": [{"code": c.code, "msg": c.msg} for c in self.found],
         }
-
-    def shown(self) -> dict[str, Any]:
-        """As the answer shows it."""
-        return self.stored()
 
 
 def confirm(session: WriteSession, delivery: Delivery, body: ArrivalIn, at: datetime) -> Decided:

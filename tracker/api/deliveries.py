@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from tracker.api.creation import Creating, etag_of
 from tracker.api.deps import Config, Cursor, Limit, Reading, may, page_after
+from tracker.api.described import refusals
 from tracker.api.registering import register
 from tracker.api.rights import require_post, scope_of, sees_risk
 from tracker.api.schemas.common import Page, warning_of
@@ -37,7 +38,7 @@ from tracker.db.users import CurrentUser
 from tracker.deliveries import Status
 from tracker.errors import FieldError, NotFound
 
-router = APIRouter(prefix="/api/v1", tags=["deliveries"])
+router = APIRouter(prefix="/api/v1", tags=["deliveries"], responses=refusals(404, 409))
 
 
 @router.post("/deliveries", status_code=201, response_model=DeliveryDetail)
@@ -52,8 +53,8 @@ def create_delivery(
 
     def make() -> tuple[DeliveryDetail, str]:
         row, warnings = register(creating.session, body, config)
-        announce(creating.session, row, row.declared_at)
         detail = detail_of(creating.session, user, row.id, warnings)
+        announce(creating.session, row, row.declared_at)
         return detail, f"/api/v1/deliveries/{row.id}"
 
     return creating.once(body, make)

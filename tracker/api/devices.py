@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from tracker.api.creation import Creating
 from tracker.api.deps import Cursor, Limit, Reading, may, page_after
+from tracker.api.described import refusals
 from tracker.api.schemas.common import Page
 from tracker.api.schemas.devices import (
     DEFAULT_PERIODS,
@@ -34,7 +35,7 @@ from tracker.errors import NotFound
 from tracker.received import Received, ack_of
 from tracker.trust import trust
 
-router = APIRouter(prefix="/api/v1", tags=["devices"])
+router = APIRouter(prefix="/api/v1", tags=["devices"], responses=refusals(404, 409))
 
 KEY_BYTES = 32
 

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 
 from tracker.api.creation import Creating
 from tracker.api.deps import Cursor, Limit, Reading, may, page_after
+from tracker.api.described import refusals
 from tracker.api.rights import scope_of, sees_risk
 from tracker.api.schemas.common import Page, warning_of
 from tracker.api.schemas.participants import (
@@ -27,7 +28,7 @@ from tracker.db.users import CurrentUser
 from tracker.errors import FieldError, NotFound
 from tracker.participants import Category, category, tax_id_warning
 
-router = APIRouter(prefix="/api/v1", tags=["participants"])
+router = APIRouter(prefix="/api/v1", tags=["participants"], responses=refusals(404, 409))
 
 
 @router.post("/participants", status_code=201, response_model=ParticipantOut)

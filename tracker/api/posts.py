@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from tracker.api.creation import Creating
 from tracker.api.deps import Config, Cursor, Limit, Reading, may, page_after
+from tracker.api.described import refusals
 from tracker.api.schemas.common import Page
 from tracker.api.schemas.places import PostIn, PostKind, PostOut, post_out
 from tracker.db import places
@@ -19,7 +20,7 @@ from tracker.db.users import CurrentUser
 from tracker.errors import Conflict, Invalid, NotFound
 from tracker.settings import Settings
 
-router = APIRouter(prefix="/api/v1", tags=["places"])
+router = APIRouter(prefix="/api/v1", tags=["places"], responses=refusals(404, 409))
 
 
 @router.post("/posts", status_code=201, response_model=PostOut)

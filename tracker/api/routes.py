@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from tracker.api.creation import Creating
 from tracker.api.deps import Cursor, Limit, Reading, may, page_after
+from tracker.api.described import refusals
 from tracker.api.route_files import read_line
 from tracker.api.schemas.common import Page
 from tracker.api.schemas.routes import (
@@ -27,7 +28,7 @@ from tracker.db.users import CurrentUser
 from tracker.errors import FieldError, Invalid, NotFound
 from tracker.routes import Leg, RoutePlan, declare_route
 
-router = APIRouter(prefix="/api/v1", tags=["routes"])
+router = APIRouter(prefix="/api/v1", tags=["routes"], responses=refusals(404, 409))
 
 
 @router.post("/routes", status_code=201, response_model=RouteOut)

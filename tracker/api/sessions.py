@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tracker.api.auth import Login, clear_cookies, log_in, set_cookies
 from tracker.api.deps import Caller, Config
+from tracker.api.described import refusals
 from tracker.api.problems import TooManyAttempts
 from tracker.errors import Unauthenticated
 
-router = APIRouter(prefix="/api/v1", tags=["log-in"])
+router = APIRouter(prefix="/api/v1", tags=["log-in"], responses=refusals(429))
 pages = APIRouter(include_in_schema=False)
 
 Name = Annotated[str, Form(max_length=200, examples=["monitor"])]

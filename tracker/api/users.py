@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from tracker.api.creation import Creating
 from tracker.api.deps import Caller, Cursor, Limit, Reading, may, page_after
+from tracker.api.described import refusals
 from tracker.api.rights import NOBODY
 from tracker.api.schemas.common import Answer, Body, Code, Moment, Page, Text
 from tracker.db import places
@@ -22,7 +23,7 @@ from tracker.db.tables import User
 from tracker.db.users import CurrentUser
 from tracker.errors import FieldError, Invalid
 
-router = APIRouter(prefix="/api/v1", tags=["users"])
+router = APIRouter(prefix="/api/v1", tags=["users"], responses=refusals(409))
 
 Role = Literal["monitor", "officer", "carrier", "analyst", "auditor", "admin", "integration"]
 

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from tracker.api.creation import Creating
 from tracker.api.deps import Cursor, Limit, Reading, may, page_after
+from tracker.api.described import refusals
 from tracker.api.outlines import outline
 from tracker.api.schemas.common import Page
 from tracker.api.schemas.places import ZoneIn, ZoneKind, ZoneOut, zone_out
@@ -17,7 +18,7 @@ from tracker.db.reading import decode_cursor, encode_cursor, int64
 from tracker.db.users import CurrentUser
 from tracker.errors import NotFound
 
-router = APIRouter(prefix="/api/v1", tags=["places"])
+router = APIRouter(prefix="/api/v1", tags=["places"], responses=refusals(404, 409))
 
 
 @router.post("/zones", status_code=201, response_model=ZoneOut)
