@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import paho.mqtt.publish as publish
+from shapely.geometry import LineString
 
 from tests.support.customs import Customs
 from tests.support.stack import Stack
@@ -27,7 +28,7 @@ class Scene:
     delivery: str
     number: str
     seal: str
-    released: datetime
+    place: tuple[float, float]
     _seq: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def report_position(self) -> None:
@@ -61,7 +62,7 @@ class Scene:
 
     def _publish(self, channel: str, more: dict[str, Any]) -> None:
         t_ms = int(datetime.now(UTC).timestamp() * 1000)
-        fix = {"t": t_ms, "ok": True, "lat": LINE[1][1], "lon": LINE[1][0], "src": "gnss"}
+        fix = {"t": t_ms, "ok": True, "lat": self.place[1], "lon": self.place[0], "src": "gnss"}
         record = {"v": 1, "gen": 0, "seq": next(self._seq), "ts": t_ms, "tq": "gnss", "fix": fix}
         host, port = self.customs.stack.mqtt
         shard = zlib.crc32(self.seal.encode()) % 64
@@ -104,8 +105,14 @@ class People:
             posts=self.ends,
         )
         number = self.customs.get(f"/deliveries/{delivery}")["registration_number"]
+        # Each at a place of its own, about a kilometre from the next: icons must not cover another.
+        place = LineString(LINE).interpolate(n % 40 / 40, normalized=True)
         return Scene(
-            customs=self.customs, delivery=delivery, number=number, seal=seal, released=released
+            customs=self.customs,
+            delivery=delivery,
+            number=number,
+            seal=seal,
+            place=(place.x, place.y),
         )
 
     def _user(self, role: str, **more: Any) -> str:

@@ -142,7 +142,8 @@ def test_the_vehicle_is_on_the_map_and_leads_to_its_delivery(visit: Visit, peopl
     scene.cut_seal()
     card = page.locator(".alert", has_text=scene.number)
     card.get_by_role("button", name="On the map").click()
-    page.wait_for_timeout(1500)  # the flight of the camera; its end has no sign on the page
+    page.wait_for_selector("#map:not([data-still])", state="attached")
+    page.wait_for_selector("#map[data-still]")
     box = page.locator("#map canvas").bounding_box()
     assert box is not None
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -254,7 +255,7 @@ def test_the_map_report_opens_and_asks_for_nothing_outside(
     scene.report_position()
     visit.log_in(people.monitor)
     page = visit.page(f"/api/v1/deliveries/{scene.delivery}/map?lang=en")
-    page.wait_for_selector(".leaflet-container path")
+    expect(page.locator(".leaflet-container path[stroke='#6b4aa0']").first).to_be_visible()
     expect(page.get_by_role("heading", level=1)).to_have_text(scene.number)
     assert visit.faults == []
 

@@ -11,8 +11,9 @@ async function load() {
   list.setAttribute("aria-busy", "true");
   try {
     const byCode = await postsByCode();
-    const found = await all(`/deliveries?${EXPECTED.map((s) => `status=${s}`).join("&")}&post=${encodeURIComponent(select.value)}`);
-    const bound = found.filter((d) => d.destination_post === select.value).sort((a, b) => a.deadline.localeCompare(b.deadline));
+    const one = select.value ? `&post=${encodeURIComponent(select.value)}` : "";
+    const found = await all(`/deliveries?${EXPECTED.map((s) => `status=${s}`).join("&")}${one}`);
+    const bound = found.filter((d) => (select.value ? d.destination_post === select.value : mine(d.destination_post))).sort((a, b) => a.deadline.localeCompare(b.deadline));
     list.replaceChildren(bound.length ? deliveriesTable(bound, byCode, confirmsArrivals ? button : null)
       : el("p", { class: "empty" }, t("Nothing is on its way to this post.")));
     list.setAttribute("aria-busy", "false");
@@ -21,6 +22,7 @@ async function load() {
   }
 }
 
+const mine = (code) => ownPosts.length === 0 || ownPosts.includes(code);
 const button = (d) => el("button", { type: "button", class: "small primary", onclick: () => open(d) }, t("Confirm the arrival"));
 
 async function open(d) {
@@ -35,7 +37,7 @@ async function open(d) {
 select.addEventListener("change", load);
 try {
   const byCode = await postsByCode();
-  select.append(...postOptions(byCode, (p) => ownPosts.length === 0 || ownPosts.includes(p.code)));
+  select.append(...postOptions(byCode, (p) => mine(p.code)));
   await load();
 } catch (error) {
   failed(list, error, () => location.reload());

@@ -22,8 +22,8 @@ async function load() {
 function fill(deliveries, byCode) {
   const { delivery, post } = form.elements;
   delivery.replaceChildren(...deliveries.map((d) => el("option", { value: d.id, "data-plate": d.vehicle?.plate }, `${d.registration_number} · ${d.vehicle?.plate ?? ""}`)));
-  const border = postOptions(byCode, (p) => p.kind !== "inland");
-  post.replaceChildren(...border);
+  // Crossings first; an inland post may still be where a carrier reports.
+  post.replaceChildren(...postOptions(byCode, (p) => p.kind !== "inland"), ...postOptions(byCode, (p) => p.kind === "inland"));
   form.elements.at.value = toLocalField(new Date());
   form.querySelector("button").disabled = deliveries.length === 0;
   choose();

@@ -75,7 +75,7 @@ function showBackdrop() {
 
 function locate(alert) {
   const [place] = fleet?.ofDelivery(alert.delivery_id) ?? [];
-  if (place) map.flyTo({ center: [place.lon, place.lat], zoom: Math.max(map.getZoom(), 9), duration: 900 });
+  if (place) map.flyTo({ center: [place.lon, place.lat], zoom: Math.max(map.getZoom(), 12), duration: 900 });
   else $("news").textContent = t("No position is known yet.");
 }
 
@@ -110,6 +110,9 @@ function frame() {
 
 function clicks() {
   const popup = new maplibregl.Popup({ closeButton: false, offset: 12, maxWidth: "18rem" });
+  // Whether the picture stands still: for people's scripts and for tests.
+  map.on("movestart", () => { delete $("map").dataset.still; });
+  map.on("idle", () => { $("map").dataset.still = "true"; });
   map.on("click", "vehicles", (event) => location.assign(`/deliveries/${event.features[0].properties.delivery}`));
   map.on("mousemove", "vehicles", (event) => {
     const { name, device } = event.features[0].properties;
