@@ -118,6 +118,8 @@ def advance(track: Track, observation: Observation) -> tuple[Track, tuple[Step, 
 
 def settle(track: Track) -> tuple[Track, tuple[Step, ...]]:
     """What the track is if the data ends here: a jump that has not come back counts as valid."""
+    if track.jump is None:
+        return track, ()
     return _release(track, jumped_is_valid=True)
 
 
@@ -128,7 +130,7 @@ def _newer(fix: FixFacts, last: FixFacts | None) -> bool:
 def _advance_plain(track: Track, observation: Observation) -> tuple[Track, tuple[Step, ...]]:
     fix = observation.fix
     if fix is None or not _newer(fix, track.last):
-        return track, (Step(observation=observation, valid=False),)
+        return track, (_invalid(track, observation),)
     if track.last is not None and not reachable(track.last, fix):
         waiting = replace(track, jump=Jump(first=fix, last=fix), jumps=1, waiting=(observation,))
         return waiting, ()
@@ -142,7 +144,15 @@ def _accept(track: Track, observation: Observation) -> tuple[Track, tuple[Step, 
     if fix.candidates:
         place = choose_place(fix.candidates, fix.distance_m, track.progress_m)
     accepted = Track(last=fix, progress_m=place.progress_m if place else track.progress_m)
-    return accepted, (Step(observation=observation, valid=True, place=place),)
+    here = (fix.lon, fix.lat)
+    return accepted, (Step(observation=observation, valid=True, place=place, here=here),)
+
+
+def _invalid(track: Track, observation: Observation) -> Step:
+    last = track.last
+    return Step(
+        observation=observation, valid=False, here=None if last is None else (last.lon, last.lat)
+    )
 
 
 def _advance_jumping(
@@ -189,5 +199,5 @@ def _release(track: Track, *, jumped_is_valid: bool) -> tuple[Track, tuple[Step,
             current, accepted = _accept(current, observation)
             steps.extend(accepted)
         else:
-            steps.append(Step(observation=observation, valid=False))
+            steps.append(_invalid(current, observation))
     return current, tuple(steps)

@@ -66,8 +66,7 @@ def _step(state: SilenceState, step: Step, scene: Scene) -> tuple[SilenceState, 
     due_ms = deadline_ms(state, scene)
     if due_ms is not None and seen.t_ms > due_ms:
         found = (_closed(state, scene, step, fix),)
-    state = replace(
-        state,
+    state = SilenceState(
         last_ms=seen.t_ms,
         moving=state.moving if seen.moving is None else seen.moving,
         sleep_s=seen.sleep_s,

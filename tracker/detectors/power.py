@@ -6,7 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tracker.detectors.base import Detector, Findings, Rule, Scene, found_by, point
-from tracker.model import Basis, Finding, FoundBy, Observation, Severity, Step
+from tracker.model import Basis, Finding, FoundBy, Severity, Step
 
 BATTERY_LOW = Rule(
     code="battery_low",
@@ -18,48 +18,42 @@ BATTERY_LOW = Rule(
 
 
 class BatteryState(Struct, frozen=True, kw_only=True):
-    """Since when the battery is low, its lowest reading, and the newest valid fix."""
+    """Since when the battery is low, its lowest reading, and where the device was then."""
 
     start_ms: int | None = None
     lowest_pct: float = 100.0
     newest_pct: float = 100.0
     found_by: FoundBy | None = None
-    lon: float | None = None
-    lat: float | None = None
     at: tuple[float, float] | None = None
 
 
 def _step(state: BatteryState, step: Step, scene: Scene) -> tuple[BatteryState, Findings]:
     seen = step.observation
-    if step.valid and seen.fix is not None:
-        state = replace(state, lon=seen.fix.lon, lat=seen.fix.lat)
     if seen.battery_pct is None:
         return state, ()
-    return _reading(state, seen, seen.battery_pct, scene)
+    return _reading(state, step, seen.battery_pct, scene)
 
 
 def _reading(
-    state: BatteryState, seen: Observation, pct: float, scene: Scene
+    state: BatteryState, step: Step, pct: float, scene: Scene
 ) -> tuple[BatteryState, Findings]:
     if state.start_ms is None:
         if pct >= scene.limits.battery_low_pct:
             return state, ()
-        return _open(state, seen, pct), ()
+        return _open(step, pct), ()
     if pct >= scene.limits.battery_ok_pct:
-        over = _finding(state, scene, end_ms=seen.t_ms)
-        return BatteryState(lon=state.lon, lat=state.lat), (over,)
+        over = _finding(state, scene, end_ms=step.observation.t_ms)
+        return BatteryState(), (over,)
     return replace(state, lowest_pct=min(pct, state.lowest_pct), newest_pct=pct), ()
 
 
-def _open(state: BatteryState, seen: Observation, pct: float) -> BatteryState:
-    at = None if state.lon is None or state.lat is None else (state.lon, state.lat)
-    return replace(
-        state,
-        start_ms=seen.t_ms,
+def _open(step: Step, pct: float) -> BatteryState:
+    return BatteryState(
+        start_ms=step.observation.t_ms,
         lowest_pct=pct,
         newest_pct=pct,
-        found_by=found_by(seen),
-        at=at,
+        found_by=found_by(step.observation),
+        at=step.here,
     )
 
 

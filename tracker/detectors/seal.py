@@ -28,16 +28,13 @@ SEAL_BODY_OPEN = Rule(
 
 
 class BrokenState(Struct, frozen=True, kw_only=True):
-    """Since when the seal says that it is broken, and the newest valid fix."""
+    """Since when the seal says that it is broken, and where it was then."""
 
     start_ms: int | None = None
     found_by: FoundBy | None = None
     by_event: bool = False
     records: int = 0
-    lon: float | None = None
-    lat: float | None = None
-    at_lon: float | None = None
-    at_lat: float | None = None
+    at: tuple[float, float] | None = None
 
 
 Says = Callable[[Observation], bool]
@@ -57,10 +54,8 @@ def _broken(rule: Rule, event: str, says: Says) -> Detector[BrokenState]:
     def step(state: BrokenState, step: Step, scene: Scene) -> tuple[BrokenState, Findings]:
         seen = step.observation
         state, closed = _reseal(rule, state, scene, until_ms=seen.t_ms)
-        if step.valid and seen.fix is not None:
-            state = replace(state, lon=seen.fix.lon, lat=seen.fix.lat)
         if says(seen):
-            state = _break(state, seen, by_event=seen.event == event)
+            state = _break(state, step, by_event=seen.event == event)
         return state, closed
 
     def finish(state: BrokenState, scene: Scene) -> Findings:
@@ -70,17 +65,15 @@ def _broken(rule: Rule, event: str, says: Says) -> Detector[BrokenState]:
     return Detector(rule=rule, state_type=BrokenState, step=step, finish=finish)
 
 
-def _break(state: BrokenState, seen: Observation, *, by_event: bool) -> BrokenState:
+def _break(state: BrokenState, step: Step, *, by_event: bool) -> BrokenState:
     if state.start_ms is not None:
         return replace(state, records=state.records + 1, by_event=state.by_event or by_event)
-    return replace(
-        state,
-        start_ms=seen.t_ms,
-        found_by=found_by(seen),
+    return BrokenState(
+        start_ms=step.observation.t_ms,
+        found_by=found_by(step.observation),
         by_event=by_event,
         records=1,
-        at_lon=state.lon,
-        at_lat=state.lat,
+        at=step.here,
     )
 
 
@@ -94,15 +87,13 @@ def _reseal(
     for act in scene.acts:
         if act.kind is ActKind.RESEAL and start_ms < act.t_ms <= until_ms:
             over = _finding(rule, state, scene, end_ms=act.t_ms)
-            return BrokenState(lon=state.lon, lat=state.lat), (over,)
+            return BrokenState(), (over,)
     return state, ()
 
 
 def _finding(rule: Rule, state: BrokenState, scene: Scene, *, end_ms: int | None = None) -> Finding:
     assert state.start_ms is not None
-    place = None
-    if state.at_lon is not None and state.at_lat is not None:
-        place = point(state.at_lon, state.at_lat)
+    place = point(*state.at) if state.at else None
     return Finding(
         code=rule.code,
         device=scene.device.id,

@@ -47,6 +47,8 @@ def _allowed(fix: FixFacts) -> bool:
 
 
 def _zones(fix: FixFacts) -> tuple[str, ...]:
+    if not fix.zones:
+        return ()
     return tuple(sorted({zone.code for zone in fix.zones if zone.kind in STOP_ZONES}))
 
 
@@ -66,20 +68,23 @@ def _step(state: StopState, step: Step, scene: Scene) -> tuple[StopState, Findin
     fix = step.observation.fix
     if not step.valid or fix is None:
         return state, ()
-    here = Outside(
-        t_ms=step.observation.t_ms,
+    if state.anchor_ms is None:
+        return _begin(_outside(step.observation, fix)), ()
+    if _is_inside(state, fix, scene):
+        return _stay(state, step.observation, fix, scene), ()
+    if state.outside is None:
+        return replace(state, outside=_outside(step.observation, fix)), ()
+    return _leave(state, state.outside, step, scene)
+
+
+def _outside(observation: Observation, fix: FixFacts) -> Outside:
+    return Outside(
+        t_ms=observation.t_ms,
         lon=fix.lon,
         lat=fix.lat,
         allowed=_allowed(fix),
         zones=_zones(fix),
     )
-    if state.anchor_ms is None:
-        return _begin(here), ()
-    if _is_inside(state, fix, scene):
-        return _stay(state, step.observation, fix, scene), ()
-    if state.outside is None:
-        return replace(state, outside=here), ()
-    return _leave(state, state.outside, step, scene)
 
 
 def _is_inside(state: StopState, fix: FixFacts, scene: Scene) -> bool:
@@ -93,7 +98,7 @@ def _stay(state: StopState, observation: Observation, fix: FixFacts, scene: Scen
         last_inside_ms=observation.t_ms,
         fixes=state.fixes + 1,
         allowed_fixes=state.allowed_fixes + _allowed(fix),
-        zones=tuple(sorted({*state.zones, *_zones(fix)})),
+        zones=tuple(sorted({*state.zones, *_zones(fix)})) if fix.zones else state.zones,
         outside=None,
     )
     if stayed.found_by is None and _is_unauthorised(stayed, scene):
