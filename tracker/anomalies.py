@@ -189,7 +189,10 @@ def present(state: Fold, scenery: Scenery) -> Present:
 def _end(device: DeviceFold, scene: Scene) -> tuple[DeviceFold, Findings]:
     """Settle what waits, then ask every detector what is still going on."""
     track, steps = settle(device.track)
-    ended, over = _take(replace(device, track=track), steps, scene)
+    ended: DeviceFold = device
+    over: Findings = ()
+    if steps:
+        ended, over = _take(replace(device, track=track), steps, scene)
     going_on = [
         finding
         for detector in DETECTORS

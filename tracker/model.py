@@ -95,6 +95,10 @@ class WireEvent(Struct, frozen=True, kw_only=True):
     n: int | None = None
 
 
+FORWARDED_GEN = 2**32
+"""``gen`` of records that adapters make: just outside what a device of ours can have."""
+
+
 class Record(Struct, frozen=True, kw_only=True):
     """One record as decoded. ``(device, gen, seq)`` is its identity."""
 
@@ -114,12 +118,14 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 class TimeFlag(IntFlag):
-    """Bits that say how a record's time t* was found."""
+    """Bits that say how a record's time t* was found, and whose words its body is in."""
 
     FROM_FIX = 1
     FROM_TS = 2
     ROLLOVER_CORRECTED = 4
     IMPLAUSIBLE = 8
+    OWNTRACKS = 16
+    TRACCAR = 32
 
 
 # ---------------------------------------------------------------- geography of a delivery
@@ -224,11 +230,15 @@ class Place(Struct, frozen=True, kw_only=True):
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """An observation whose fix has been decided: ``valid`` says so, ``place`` is its progress."""
+    """An observation whose fix has been decided: ``valid`` says so, ``place`` is its progress.
+
+    ``here``: (lon, lat) of the device's newest valid fix, this one included; None: none yet.
+    """
 
     observation: Observation
     valid: bool
     place: Place | None = None
+    here: tuple[float, float] | None = None
 
 
 # ---------------------------------------------------------------- findings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import sha256
 
 import msgspec
@@ -42,6 +43,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     """The legal speed of a lorry over 3.5 t on Kazakhstan's roads outside towns."""
 
 
+@cache
 def version_of(limits: Limits) -> str:
     """A name for exactly these thresholds, recorded with each finding."""
     digest = sha256(msgspec.json.encode(limits, order="sorted")).hexdigest()
