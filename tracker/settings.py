@@ -45,6 +45,11 @@ class Settings(BaseSettings):
     quarantine_per_device: int = Field(
         10000, ge=1, description="Records kept in quarantine for one device; more are counted."
     )
+    quarantine_bytes_per_device: int = Field(
+        16 * 1024 * 1024,
+        ge=1,
+        description="Bytes kept in quarantine for one device; more are counted.",
+    )
     ack_records: int = Field(
         32, ge=1, le=1000, description="Records after which a device is acked."
     )
@@ -60,6 +65,16 @@ class Settings(BaseSettings):
     )
     token_hours: float = Field(12.0, gt=0, le=24 * 31, description="Life of a log-in, h.")
     cookie_secure: bool = Field(False, description="Set the Secure flag on the console's cookie.")
+
+    retention_days: int = Field(
+        0,
+        ge=0,
+        le=36500,
+        description="Age at which stored records leave the database, days; 0: never.",
+    )
+    archive_dir: Path | None = Field(
+        None, description="Where they go, as Parquet files; unset: they are dropped."
+    )
 
     backdating_days: float = Field(
         30.0,

@@ -354,6 +354,27 @@ class SignedMessage(Base):
     received_at: Mapped[datetime]
     topic: Mapped[str]
     payload: Mapped[bytes]
+    __table_args__ = (
+        Index("ix_signed_messages_received", "received_at", postgresql_using="brin"),
+    )
+
+
+class Archive(Base):
+    """What retention has taken out of ``telemetry``, and where it is now. Never changed.
+
+    ``path`` empty: dropped without an archive, as the settings say. ``kept``: records of open
+    cases that stayed in the table.
+    """
+
+    __tablename__ = "archives"
+    partition: Mapped[str] = mapped_column(primary_key=True)
+    run: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    records: Mapped[int] = mapped_column(BigInteger)
+    messages: Mapped[int] = mapped_column(BigInteger)
+    kept: Mapped[int] = mapped_column(BigInteger)
+    path: Mapped[str | None]
+    sha256: Mapped[str | None] = mapped_column(comment="Of the manifest, which has the files'.")
+    archived_at: Mapped[datetime] = _now()
 
 
 class Quarantine(Base):
@@ -370,6 +391,9 @@ class Quarantine(Base):
     seq: Mapped[int | None] = mapped_column(BigInteger)
     size_bytes: Mapped[int]
     payload: Mapped[bytes]
+    message_id: Mapped[int | None] = mapped_column(
+        BigInteger, comment="The signed message this is a part of, if it was signed and kept."
+    )
     __table_args__ = (
         Index("ix_quarantine_device", "device_id", "id"),
         Index("ix_quarantine_reason", "reason", "id"),
@@ -383,6 +407,8 @@ class QuarantineCount(Base):
     device_id: Mapped[str] = mapped_column(primary_key=True)
     kept: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     over_limit: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    kept_bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    over_limit_bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
 
 # ---------------------------------------------------------------- evaluation
@@ -424,6 +450,9 @@ class DeliveryState(Base):
     assessed: Mapped[str | None] = mapped_column(comment="Digest of the newest assessment.")
     error: Mapped[str | None] = mapped_column(comment="Id of the fault that stopped evaluation.")
     retry_at: Mapped[datetime | None] = mapped_column(comment="When to try again after a fault.")
+    retired_at: Mapped[datetime | None] = mapped_column(
+        comment="Its records are archived: what was found stands and is not judged again."
+    )
 
 
 class Checkpoint(Base):
