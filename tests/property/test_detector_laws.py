@@ -139,7 +139,7 @@ def test_battery_is_low_from_under_15_to_20(percents: list[float | None]) -> Non
 crawls = st.lists(
     st.tuples(
         st.sampled_from([10, 20, 30, 300, 600]),
-        st.sampled_from([0, 0, 0, 40, 100, 160, 400]),
+        st.sampled_from([0, 0, 0, 40, 100, 160, 400, -40, -160, -400]),
         st.booleans(),
     ),
     min_size=1,

@@ -128,6 +128,16 @@ def test_three_fixes_elsewhere_are_valid_however_short() -> None:
     assert valid_s([at(0), at(1, FAR_M), at(2, FAR_M), at(3, FAR_M)]) == [0, 1, 2, 3]
 
 
+def test_of_a_jump_that_stays_repeated_fixes_are_invalid_all_the_same() -> None:
+    repeated = record(11, fix=fix(10, FAR_M))
+    assert valid_s([at(0), at(10, FAR_M), repeated, at(20, FAR_M), at(30, FAR_M)]) == [
+        0,
+        10,
+        20,
+        30,
+    ]
+
+
 def test_a_lone_fix_long_before_the_return_is_isolated_all_the_same() -> None:
     assert valid_s([at(0), at(10, FAR_M), at(600, 200)]) == [0, 600]
 

@@ -54,6 +54,11 @@ def test_one_fix_away_does_not_end_the_run() -> None:
     assert stops(trip) == [(0, None)]
 
 
+def test_nor_do_two_that_are_not_in_a_row() -> None:
+    trip = [at(n * MINUTE, 400 if n in (5, 7) else 0) for n in range(16)]
+    assert stops(trip) == [(0, None)]
+
+
 def test_two_fixes_away_in_a_row_end_it_though_it_comes_back() -> None:
     trip = [*standing(0, 7), at(8 * MINUTE, 400), at(9 * MINUTE, 400), *standing(10, 20)]
     assert stops(trip) == []
