@@ -2,29 +2,28 @@
 
 The floor is the storing stage alone: decode, identity, unique insert, received numbers, marks,
 acks, no evaluation, no signatures. It is set against storing and judging until every delivery is
-settled, with every detector on: once in turns in one process, which shows what each step costs,
-and once as the product runs, with a second process judging meanwhile. The broker is not in it.
+settled, with every detector on: in turns in one process, which shows what each step costs where
+nothing coalesces; all stored and then judged at once, as a backlog is; and as the product runs,
+with a second process judging meanwhile. The broker is not in it: see ``bench.latency``.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
 from bench.load import Load
 from bench.meter import Meter
 from bench.report import machine, show, write
-from bench.server import clone, make_template, running_server
+from bench.server import clone, make_template, process, running_server
 from tracker import pipeline
 from tracker.anomalies import Limits
 from tracker.embedded.postgres import PrivatePostgres
@@ -32,13 +31,19 @@ from tracker.ingest_mqtt import Acks
 from tracker.judging import Judging
 from tracker.model import from_ms
 from tracker.received import ack_of
-from tracker.settings import PREFIX
 from tracker.storing import Incoming, Storing
 
 BATCH = 2_000
 EVALUATE = 200
 SETTLE_S = 600.0
 QUARANTINE = 10_000
+
+SETTLED: LiteralString = "SELECT NOT EXISTS (SELECT FROM dirty)"
+EVALUATOR_READY: LiteralString = """
+SELECT count(*) = 2 FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'tracker-evaluate' AND state = 'idle'
+"""
+"""Its two connections are open: starting a process is not what is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,14 +133,17 @@ def measure(load: Load) -> dict[str, Any]:
         make_template(server, load)
         floor, size = run_floor(server, load, batches)
         full = run_full(server, load, batches)
+        backlog = run_full(server, load, batches, at_once=True)
         both = run_two_processes(server, load, batches)
     return {
         **{"floor_rps": round(floor.rps), "full_rps": round(full.rps)},
         "ratio": round(full.rps / floor.rps, 3),
+        "backlog_rps": round(backlog.rps),
         "two_processes_rps": round(both.rps),
         "two_processes_ratio": round(both.rps / floor.rps, 3),
         "floor_cpu_us": round(floor.cpu_us),
         "full_cpu_us": round(full.cpu_us),
+        "backlog_cpu_us": round(backlog.cpu_us),
         **{"deliveries": load.deliveries, "records": load.records, "batch_records": BATCH},
         "signed": False,
         "payload_bytes": round(sum(len(m.payload) for b in batches for m in b) / load.records),
@@ -149,7 +157,7 @@ def run_floor(
     server: PrivatePostgres, load: Load, batches: list[list[Incoming]]
 ) -> tuple[Measured, dict[str, float]]:
     """Storing alone, and how much room a record takes."""
-    with clone(server, "bench_floor") as dsn, _connected(dsn) as conn:
+    with clone(server, "bench_floor") as dsn, connected(dsn) as conn:
         run = Run(conn)
         begin = time.perf_counter()
         for batch in batches:
@@ -161,14 +169,20 @@ def run_floor(
         return measured, _size(conn, load.records)
 
 
-def run_full(server: PrivatePostgres, load: Load, batches: list[list[Incoming]]) -> Measured:
-    """Storing and judging in turns: after each batch every delivery is settled."""
-    with clone(server, "bench_full") as dsn, _connected(dsn) as conn:
+def run_full(
+    server: PrivatePostgres, load: Load, batches: list[list[Incoming]], *, at_once: bool = False
+) -> Measured:
+    """Storing and judging in turns: after each batch every delivery is settled.
+
+    ``at_once``: judged once, after all is stored, as a backlog is.
+    """
+    with clone(server, "bench_full") as dsn, connected(dsn) as conn:
         run = Run(conn)
         begin = time.perf_counter()
         for batch in batches:
             run.store(batch)
-            run.judge_all(from_ms(batch[-1].received_ms))
+            if not at_once or batch is batches[-1]:
+                run.judge_all(from_ms(batch[-1].received_ms))
         seconds = time.perf_counter() - begin
         _check_found(conn)
         return Measured(
@@ -180,22 +194,23 @@ def run_two_processes(
     server: PrivatePostgres, load: Load, batches: list[list[Incoming]]
 ) -> Measured:
     """Storing flat out while ``tracker evaluate`` judges; over when all is settled."""
-    with clone(server, "bench_both") as dsn, _connected(dsn) as conn, _evaluator(dsn):
+    with clone(server, "bench_both") as dsn, connected(dsn) as conn, process("evaluate", dsn):
+        _wait(conn, EVALUATOR_READY)
         run = Run(conn)
         begin = time.perf_counter()
         for batch in batches:
             run.store(batch)
-        _wait_settled(conn)
+        _wait(conn, SETTLED)
         seconds = time.perf_counter() - begin
         return Measured(seconds=seconds, records=load.records, stages={})
 
 
-def _wait_settled(conn: psycopg.Connection[Any]) -> None:
+def _wait(conn: psycopg.Connection[Any], query: LiteralString) -> None:
     deadline = time.monotonic() + SETTLE_S
-    while conn.execute("SELECT EXISTS (SELECT FROM dirty)").fetchone() != (False,):
+    while conn.execute(query).fetchone() != (True,):
         if time.monotonic() > deadline:
-            raise RuntimeError(f"not settled after {SETTLE_S:g} s")
-        time.sleep(0.02)
+            raise RuntimeError(f"not so after {SETTLE_S:g} s: {query}")
+        time.sleep(0.01)
 
 
 def _check_found(conn: psycopg.Connection[Any]) -> None:
@@ -216,22 +231,11 @@ def _size(conn: psycopg.Connection[Any], records: int) -> dict[str, float]:
 
 
 @contextmanager
-def _connected(dsn: str) -> Any:
+def connected(dsn: str) -> Iterator[psycopg.Connection[Any]]:
+    """A connection with the options of the product's processes."""
     options = "-c timezone=UTC -c jit=off"
     with psycopg.connect(dsn, autocommit=True, options=options) as conn:
         yield conn
-
-
-@contextmanager
-def _evaluator(dsn: str) -> Any:
-    env = {**os.environ, f"{PREFIX}DATABASE_URL": dsn, f"{PREFIX}LOG_LEVEL": "error"}
-    command = [sys.executable, "-m", "tracker.cli", "evaluate"]
-    process = subprocess.Popen(command, env=env)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
 
 
 if __name__ == "__main__":

@@ -74,13 +74,19 @@ class Load:
             yield batch
 
     def _message(self, number: int, round_: int, rng: random.Random) -> Incoming:
-        device = self.device(number)
         at = self.begin + timedelta(seconds=round_ * PERIOD_S + PERIOD_S * number / self.deliveries)
-        body = _record(round_ + 1, to_ms(at), self._place(number, round_, rng), rng)
+        return self.message(number, round_, to_ms(at), rng)
+
+    def message(
+        self, number: int, round_: int, t_ms: int, rng: random.Random, **more: Any
+    ) -> Incoming:
+        """A device's message of one record. ``more``: fields besides those of every record."""
+        device = self.device(number)
+        body = _record(round_ + 1, t_ms, self._place(number, round_, rng), rng) | more
         return Incoming(
             topic=topic_of(device, "gps", "tlm"),
             payload=json.dumps(body, separators=(",", ":")).encode(),
-            received_ms=to_ms(at) + DELAY_MS,
+            received_ms=t_ms + DELAY_MS,
         )
 
     def _place(self, number: int, round_: int, rng: random.Random) -> tuple[float, float]:
@@ -118,7 +124,7 @@ def seed(dsn: str, load: Load) -> None:
     world = World(dsn)
     try:
         departure, destination = world.post(70.0, 43.0), world.post(80.0, 43.6)
-        route = world.route(list(load.line.coords))
+        route = world.route([(x, y) for x, y in load.line.coords])
         released = load.begin - timedelta(minutes=1)
         who = world.conn.execute(
             "INSERT INTO participants (name, kind, tax_id, country)"

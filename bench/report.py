@@ -54,9 +54,13 @@ def show(title: str, result: dict[str, Any]) -> None:
     for name, value in result.items():
         if not isinstance(value, dict):
             figures.add_row(name, f"{value:,}" if type(value) is int else str(value))
+    for name, value in result.get("publish_to_alert_ms", {}).items():
+        figures.add_row(f"publish → alert, {name}, ms", str(value))
     console.print(figures)
+    if "cpu_us_per_record" not in result:
+        return
     stages = Table("stage", "clock", "our CPU", "database CPU", title="µs per record")
-    for name, spent in result.get("cpu_us_per_record", {}).items():
+    for name, spent in result["cpu_us_per_record"].items():
         stages.add_row(name, *(f"{spent[key]:.1f}" for key in ("wall", "python", "database")))
     console.print(stages)
 

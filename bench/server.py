@@ -1,7 +1,10 @@
-"""A private, durable PostgreSQL for benchmarks, with databases cloned from one that is seeded."""
+"""Private, durable services for benchmarks, and databases cloned from one that is seeded."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +16,11 @@ from psycopg import sql
 from bench.load import Load, seed
 from tracker.db.migrate import upgrade
 from tracker.embedded.children import choose_port, service_account
-from tracker.embedded.parts import find_postgres
+from tracker.embedded.mosquitto import PrivateMosquitto
+from tracker.embedded.parts import find_mosquitto, find_postgres
 from tracker.embedded.postgres import PrivatePostgres
 from tracker.errors import SetupError
+from tracker.settings import PREFIX
 
 TEMPLATE = "bench_template"
 
@@ -65,6 +70,39 @@ def clone(server: PrivatePostgres, name: str) -> Iterator[str]:
         _execute(server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
 
 
-def _execute(server: PrivatePostgres, statement: sql.Composable) -> None:
+@contextmanager
+def running_broker() -> Iterator[PrivateMosquitto]:
+    """A broker with the settings of ``tracker up``."""
+    with TemporaryDirectory(prefix="bench-") as folder:
+        home = Path(folder)
+        tools = find_mosquitto()
+        account = service_account(home, Path(tools.program), data=home / "mosquitto")
+        if account is None:
+            raise SetupError(f"the services' user cannot reach {home}: set TMPDIR")
+        broker = PrivateMosquitto(
+            tools=tools, home=home / "mosquitto", log=home / "mosquitto.log", account=account
+        )
+        broker.start(choose_port(wanted=None, last=None, what="the broker"))
+        try:
+            yield broker
+        finally:
+            broker.stop()
+
+
+@contextmanager
+def process(name: str, dsn: str, **settings: str | int) -> Iterator[subprocess.Popen[bytes]]:
+    """One of the product's processes, on a database of the benchmark."""
+    given = {"database_url": dsn, "log_level": "error", **settings}
+    env = {PREFIX + key.upper(): str(value) for key, value in given.items()}
+    command = [sys.executable, "-m", "tracker.cli", name]
+    running = subprocess.Popen(command, env={**os.environ, **env})
+    try:
+        yield running
+    finally:
+        running.terminate()
+        running.wait(timeout=30)
+
+
+def _execute(server: PrivatePostgres, statement: sql.SQL | sql.Composed) -> None:
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
         connection.execute(statement)
