@@ -15,7 +15,7 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Histogram
 
-from tracker.db.evaluation import record_fault
+from tracker.db.evaluation import CaseFile, record_fault
 from tracker.db.marks import DIRTY_CHANNEL
 from tracker.pipeline import judge
 from tracker.settings import Settings
@@ -24,8 +24,10 @@ log = structlog.get_logger(__name__)
 
 LOOK_AGAIN_S = 1.0
 RETRY_S = 1.0
+PLANS = 20_000
+"""Plans kept in memory, some kilobytes each: twice a national fleet's active deliveries a worker."""
 FAULT_RETRY = timedelta(minutes=1)
-"""A detector's fault lasts until the code changes or late data comes: once a minute is enough."""
+"""A fault of a detector lasts until its code changes or late data comes: once a minute will do."""
 
 JUDGED = Counter("tracker_deliveries_judged_total", "Deliveries judged.")
 FAULTS = Counter("tracker_judging_faults_total", "Deliveries that could not be judged.")
@@ -38,6 +40,7 @@ class Evaluator:
     def __init__(self, settings: Settings, stop: threading.Event) -> None:
         self._settings = settings
         self._stop = stop
+        self._plans: dict[UUID, CaseFile] = {}
 
     def run(self) -> None:
         """Work until ``stop`` is set; after a lost database, connect again."""
@@ -78,8 +81,10 @@ class Evaluator:
 
     @BATCH_SECONDS.time()
     def _judge(self, conn: psycopg.Connection[Any], limit: int, only: UUID | None = None) -> int:
+        if len(self._plans) > PLANS:
+            self._plans.clear()
         with conn.transaction():
-            judged = judge(conn, now=datetime.now(UTC), limit=limit, only=only)
+            judged = judge(conn, now=datetime.now(UTC), limit=limit, only=only, plans=self._plans)
         JUDGED.inc(judged)
         return judged
 

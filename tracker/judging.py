@@ -7,7 +7,7 @@ The decisions are pure functions of the layers below; the steps here load, call 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -55,6 +55,8 @@ class Case:
 
     file: CaseFile
     from_ms: int | None
+    status: str
+    former: str | None
     saved: SavedState | None = None
     before: Fold = field(default_factory=Fold)
     observations: list[Observation] = field(default_factory=list)
@@ -84,6 +86,7 @@ class Judging:
     limits: Limits
     limit: int
     only: UUID | None = None
+    plans: MutableMapping[UUID, CaseFile] = field(default_factory=dict)
     cases: dict[UUID, Case] = field(default_factory=dict)
     records: list[StoredRecord] = field(default_factory=list)
 
@@ -106,12 +109,24 @@ class Judging:
 
 
 def claim(conn: Connection, batch: Judging) -> None:
-    """Take marked deliveries, with their plans."""
+    """Take marked deliveries, with their plans: known ones if no act has changed them since."""
     claims = db.claim(conn, batch.limit, batch.only)
-    files = db.case_files(conn, [c.delivery_id for c in claims])
+    known = {c.delivery_id: _known(batch, c) for c in claims}
+    missing = [id_ for id_, file in known.items() if file is None]
+    read = db.case_files(conn, missing) if missing else {}
+    batch.plans.update(read)
     for c in claims:
-        if c.delivery_id in files:
-            batch.cases[c.delivery_id] = Case(file=files[c.delivery_id], from_ms=c.from_ms)
+        file = known[c.delivery_id] or read.get(c.delivery_id)
+        if file is not None:
+            case = Case(file=file, from_ms=c.from_ms, status=c.status, former=c.assessed)
+            batch.cases[c.delivery_id] = case
+
+
+def _known(batch: Judging, claimed: db.Claim) -> CaseFile | None:
+    file = batch.plans.get(claimed.delivery_id)
+    if file is None or claimed.from_ms is None or file.version != claimed.version:
+        return None
+    return file
 
 
 def load_states(conn: Connection, batch: Judging) -> None:
@@ -361,7 +376,7 @@ def weigh(conn: Connection, batch: Judging) -> None:
     for id_, case in cases.items():
         assessed = _assess(case, resolved)
         digest = sha256(msgspec.json.encode(assessed)).hexdigest()[:16]
-        if digest != case.file.assessed:
+        if digest != case.former:
             case.assessed, case.digest = assessed, digest
             new[id_] = assessed
     for id_, told in out.write_assessments(conn, new, batch.now).items():
@@ -371,7 +386,7 @@ def weigh(conn: Connection, batch: Judging) -> None:
 def _may_weigh_otherwise(case: Case) -> bool:
     """Risk depends on the anomalies, on people's findings, on the goods: not on every record."""
     acted = case.from_ms is None or case.from_ms >= db.FOREVER_MS
-    return bool(case.changed) or acted or case.file.assessed is None
+    return bool(case.changed) or acted or case.former is None
 
 
 def _assess(case: Case, resolved: dict[UUID, str]) -> Assessment:
@@ -452,11 +467,11 @@ def _progress_m(now: Present) -> float | None:
 def _advance(conn: Connection, case: Case, batch: Judging) -> None:
     file = case.file
     after = status_after(
-        file.status,
+        case.status,
         moved=case.after.moved,
         late=to_ms(batch.now) >= file.plan.deadline_ms,
     )
-    if after != file.status and out.write_status(conn, file.id, file.status, after):
+    if after != case.status and out.write_status(conn, file.id, case.status, after):
         case.events.append(
             Event(
                 kind="delivery",
@@ -493,7 +508,8 @@ def publish(conn: Connection, batch: Judging) -> None:
             )
             for key in case.told
         ]
-    shown = alerts_by_id(conn, EVERYTHING, [i for c in batch.cases.values() for i in c.alert_ids])
+    ids = [id_ for case in batch.cases.values() for id_ in case.alert_ids]
+    shown = alerts_by_id(conn, EVERYTHING, ids) if ids else []
     events += [
         Event(kind="alert", delivery_id=row["delivery_id"], payload=_without_rank(row))
         for row in shown

@@ -7,7 +7,7 @@ only after that commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,7 @@ import psycopg
 
 from tracker import judging, storing
 from tracker.anomalies import Limits
+from tracker.db.evaluation import CaseFile
 from tracker.judging import Judging
 from tracker.payload import Reason, Rejected, Topic, parse_topic
 from tracker.storing import Incoming, Storing
@@ -64,12 +65,19 @@ def judge(
     limit: int,
     limits: Limits | None = None,
     only: UUID | None = None,
+    plans: MutableMapping[UUID, CaseFile] | None = None,
 ) -> int:
     """Stage 2 for up to ``limit`` deliveries (or one, ``only``); how many it judged.
 
-    ``now`` is the one clock of the batch.
+    ``now`` is the one clock of the batch. ``plans``: the caller's memory of plans read before.
     """
-    batch = Judging(now=now, limits=limits or Limits(), limit=limit, only=only)
+    batch = Judging(
+        now=now,
+        limits=limits or Limits(),
+        limit=limit,
+        only=only,
+        plans={} if plans is None else plans,
+    )
     judging.claim(conn, batch)
     if batch.cases:
         for step in JUDGE[1:]:

@@ -28,3 +28,8 @@ def uuids(values: Iterable[UUID]) -> str:
 def byteas(values: Iterable[bytes]) -> str:
     """Byte strings as an array literal, in hex."""
     return "{" + ",".join([f'"\\\\x{v.hex()}"' for v in values]) + "}"
+
+
+def words(values: Iterable[str | None]) -> str:
+    """Words of our own (codes, digests: nothing to quote) as an array literal."""
+    return "{" + ",".join(["NULL" if v is None else v for v in values]) + "}"

@@ -27,10 +27,17 @@ _BEGINNING_MS = to_ms(_BEGINNING)
 
 
 class Claim(Struct, frozen=True, kw_only=True):
-    """A delivery to be judged; ``from_ms`` None: from its start."""
+    """A delivery to be judged; ``from_ms`` None: from its start.
+
+    ``version`` and ``status``: the delivery's own, which tell whether a plan read before still
+    holds: every act of a person changes them.
+    """
 
     delivery_id: UUID
     from_ms: int | None
+    version: int
+    status: str
+    assessed: str | None
 
 
 def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]:
@@ -68,15 +75,23 @@ def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]
     rows = conn.execute(
         """
         WITH gone AS (
-            DELETE FROM dirty WHERE delivery_id = ANY(%s) RETURNING delivery_id, from_t
+            DELETE FROM dirty WHERE delivery_id = ANY(%s::uuid[]) RETURNING delivery_id, from_t
         )
-        SELECT delivery_id, bool_or(from_t IS NULL), min(from_t) FROM gone GROUP BY delivery_id
+        SELECT g.delivery_id, g.from_ms, d.version, d.status, s.assessed
+        FROM (
+            SELECT delivery_id, CASE WHEN bool_and(from_t IS NOT NULL)
+                THEN (extract(epoch FROM min(from_t)) * 1000)::bigint END AS from_ms
+            FROM gone GROUP BY delivery_id
+        ) g
+        JOIN deliveries d ON d.id = g.delivery_id
+        JOIN delivery_state s ON s.delivery_id = g.delivery_id
         """,
-        ([row[0] for row in ids],),
+        (uuids([row[0] for row in ids]),),
+        binary=True,
     ).fetchall()
     return [
-        Claim(delivery_id=id_, from_ms=None if whole else to_ms(from_t))
-        for id_, whole, from_t in rows
+        Claim(delivery_id=id_, from_ms=from_ms_, version=version, status=status, assessed=assessed)
+        for id_, from_ms_, version, status, assessed in rows
     ]
 
 
@@ -97,15 +112,14 @@ class CaseFile(Struct, frozen=True, kw_only=True):
     declarant_facts: dict[str, Any]
     device_nos: dict[str, int]
     devices: dict[int, BoundDevice]
-    assessed: str | None
+    version: int
 
 
 _DELIVERIES = """
 SELECT d.id, d.registration_number, d.status, d.carrier_id, d.route_id, d.goods, d.deadline,
-       d.released_at, d.arrived_at, c.facts AS carrier_facts, e.facts AS declarant_facts,
-       s.assessed
+       d.released_at, d.arrived_at, d.version, c.facts AS carrier_facts,
+       e.facts AS declarant_facts
 FROM deliveries d
-JOIN delivery_state s ON s.delivery_id = d.id
 JOIN participants c ON c.id = d.carrier_id
 JOIN participants e ON e.id = d.declarant_id
 WHERE d.id = ANY(%s)
@@ -191,7 +205,7 @@ def _case_file(
         declarant_facts=row["declarant_facts"],
         device_nos=device_nos,
         devices={device_nos[device.id]: device for device in devices},
-        assessed=row["assessed"],
+        version=row["version"],
     )
 
 
@@ -290,10 +304,11 @@ def states_before(
     rows = conn.execute(
         """
         WITH w AS (
-            SELECT * FROM unnest(%(ids)s::uuid[], %(before)s::timestamptz[])
-                AS w (delivery_id, before)
+            SELECT delivery_id, to_timestamp(before / 1000.0) AS before
+            FROM unnest(%(ids)s::uuid[], %(before)s::bigint[]) AS w (delivery_id, before)
         )
-        SELECT w.delivery_id, coalesce(s.upto, c.upto), coalesce(s.state, c.state)
+        SELECT w.delivery_id, (extract(epoch FROM coalesce(s.upto, c.upto)) * 1000)::bigint,
+               coalesce(s.state, c.state)
         FROM w
         LEFT JOIN delivery_state s
             ON s.delivery_id = w.delivery_id AND s.upto < w.before
@@ -307,14 +322,15 @@ def states_before(
         WHERE coalesce(s.upto, c.upto) IS NOT NULL
         """,
         {
-            "ids": list(before_ms),
-            "before": [min(from_ms(t), FOREVER) for t in before_ms.values()],
+            "ids": uuids(before_ms),
+            "before": numbers([min(t, FOREVER_MS) for t in before_ms.values()]),
             "version": version,
         },
+        binary=True,
     ).fetchall()
     return {
-        id_: SavedState(delivery_id=id_, upto_ms=to_ms(upto), state=state)
-        for id_, upto, state in rows
+        id_: SavedState(delivery_id=id_, upto_ms=upto_ms, state=state)
+        for id_, upto_ms, state in rows
     }
 
 
@@ -323,10 +339,13 @@ def forget_states_after(conn: Connection, upto_ms: Mapping[UUID, int | None]) ->
     conn.execute(
         """
         DELETE FROM checkpoints c
-        USING unnest(%s::uuid[], %s::timestamptz[]) AS w (delivery_id, upto)
-        WHERE c.delivery_id = w.delivery_id AND c.upto > w.upto
+        USING unnest(%s::uuid[], %s::bigint[]) AS w (delivery_id, upto)
+        WHERE c.delivery_id = w.delivery_id AND c.upto > to_timestamp(w.upto / 1000.0)
         """,
-        (list(upto_ms), [_BEGINNING if t is None else from_ms(t) for t in upto_ms.values()]),
+        (
+            uuids(upto_ms),
+            numbers([_BEGINNING_MS if t is None else t for t in upto_ms.values()]),
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 
 from tracker.alerts import AlertPlan, AlertView, HistoryLine
 from tracker.anomalies import RULES, Newest
+from tracker.db.arrays import byteas, flags, numbers, uuids, words
 from tracker.db.reading import Row, rfc3339
 from tracker.db.reading_findings import anomaly_json
 from tracker.model import Basis, Finding, FoundBy, Severity, from_ms, to_ms
@@ -299,17 +300,19 @@ def write_standings(
     conn: Connection, standings: Sequence[Standing], *, version: str, now: datetime
 ) -> None:
     """Write where evaluation stands, for a whole batch; former faults are over."""
+    assessments = [w.assessment for w in standings]
     conn.execute(
         """
         UPDATE delivery_state s SET
-            evaluated_at = %(now)s, next_clock_at = w.clock, progress_m = w.progress,
-            upto = w.upto, state = w.state, state_version = %(version)s,
+            evaluated_at = %(now)s, next_clock_at = to_timestamp(w.clock / 1000.0),
+            progress_m = w.progress, upto = to_timestamp(w.upto / 1000.0), state = w.state,
+            state_version = %(version)s,
             probability = coalesce(w.p, s.probability),
             expected_loss_kzt = coalesce(w.loss, s.expected_loss_kzt),
             level = coalesce(w.level, s.level), assessed = coalesce(w.digest, s.assessed),
             error = NULL, retry_at = NULL
-        FROM unnest(%(ids)s::uuid[], %(clock)s::timestamptz[], %(progress)s::float8[],
-            %(upto)s::timestamptz[], %(state)s::bytea[], %(p)s::float8[], %(loss)s::bigint[],
+        FROM unnest(%(ids)s::uuid[], %(clock)s::bigint[], %(progress)s::float8[],
+            %(upto)s::bigint[], %(state)s::bytea[], %(p)s::float8[], %(loss)s::bigint[],
             %(level)s::text[], %(digest)s::text[])
             AS w (id, clock, progress, upto, state, p, loss, level, digest)
         WHERE s.delivery_id = w.id
@@ -317,21 +320,17 @@ def write_standings(
         {
             "now": now,
             "version": version,
-            "ids": [w.delivery_id for w in standings],
-            "clock": [_at(w.next_clock_ms) for w in standings],
-            "progress": [w.progress_m for w in standings],
-            "upto": [_at(w.upto_ms) for w in standings],
-            "state": [w.state for w in standings],
-            "p": [w.assessment.probability if w.assessment else None for w in standings],
-            "loss": [w.assessment.expected_loss_kzt if w.assessment else None for w in standings],
-            "level": [str(w.assessment.level) if w.assessment else None for w in standings],
-            "digest": [w.digest for w in standings],
+            "ids": uuids([w.delivery_id for w in standings]),
+            "clock": numbers([w.next_clock_ms for w in standings]),
+            "progress": numbers([w.progress_m for w in standings]),
+            "upto": numbers([w.upto_ms for w in standings]),
+            "state": byteas([w.state for w in standings]),
+            "p": numbers([a.probability if a else None for a in assessments]),
+            "loss": numbers([a.expected_loss_kzt if a else None for a in assessments]),
+            "level": words([str(a.level) if a else None for a in assessments]),
+            "digest": words([w.digest for w in standings]),
         },
     )
-
-
-def _at(t_ms: int | None) -> datetime | None:
-    return None if t_ms is None else from_ms(t_ms)
 
 
 def write_status(conn: Connection, delivery_id: UUID, before: str, after: str) -> bool:
@@ -356,9 +355,10 @@ def write_positions(conn: Connection, newest: Sequence[tuple[UUID, int, Newest]]
         """
         INSERT INTO device_positions AS p (device_no, delivery_id, t, geom, speed_kmh,
             heading_deg, moving, progress_m, distance_m, updated_at)
-        SELECT w.no, w.delivery, w.t, ST_SetSRID(ST_MakePoint(w.lon, w.lat), 4326), w.speed,
-            w.heading, w.moving, w.progress, w.distance, clock_timestamp()
-        FROM unnest(%(no)s::int[], %(delivery)s::uuid[], %(t)s::timestamptz[], %(lon)s::float8[],
+        SELECT w.no, w.delivery, to_timestamp(w.t / 1000.0),
+            ST_SetSRID(ST_MakePoint(w.lon, w.lat), 4326), w.speed, w.heading, w.moving,
+            w.progress, w.distance, clock_timestamp()
+        FROM unnest(%(no)s::int[], %(delivery)s::uuid[], %(t)s::bigint[], %(lon)s::float8[],
             %(lat)s::float8[], %(speed)s::float8[], %(heading)s::float8[], %(moving)s::bool[],
             %(progress)s::float8[], %(distance)s::float8[])
             AS w (no, delivery, t, lon, lat, speed, heading, moving, progress, distance)
@@ -370,16 +370,16 @@ def write_positions(conn: Connection, newest: Sequence[tuple[UUID, int, Newest]]
         WHERE p.t <= excluded.t OR p.delivery_id = excluded.delivery_id
         """,
         {
-            "no": [no for _, no, _ in newest],
-            "delivery": [id_ for id_, _, _ in newest],
-            "t": [from_ms(n.t_ms) for _, _, n in newest],
-            "lon": [fix.lon for fix in fixes],
-            "lat": [fix.lat for fix in fixes],
-            "speed": [fix.speed_kmh for fix in fixes],
-            "heading": [fix.heading_deg for fix in fixes],
-            "moving": [n.moving for _, _, n in newest],
-            "progress": [place.progress_m if place else None for place in places],
-            "distance": [place.distance_m if place else None for place in places],
+            "no": numbers([no for _, no, _ in newest]),
+            "delivery": uuids([id_ for id_, _, _ in newest]),
+            "t": numbers([n.t_ms for _, _, n in newest]),
+            "lon": numbers([fix.lon for fix in fixes]),
+            "lat": numbers([fix.lat for fix in fixes]),
+            "speed": numbers([fix.speed_kmh for fix in fixes]),
+            "heading": numbers([fix.heading_deg for fix in fixes]),
+            "moving": flags([n.moving for _, _, n in newest]),
+            "progress": numbers([place.progress_m if place else None for place in places]),
+            "distance": numbers([place.distance_m if place else None for place in places]),
         },
     )
     conn.execute("SELECT pg_notify(%s, '')", (POSITIONS_CHANNEL,))
