@@ -56,7 +56,7 @@ export async function loadStyle() {
   if (!found) return { ...style, sources: {}, layers: style.layers.filter((l) => l.type === "background") };
   const { vector_layers: layers = [], attribution } = found.metadata;
   style.sources.basemap.url = `pmtiles://${ownArchive().source.getKey()}`;
-  if (attribution) style.sources.basemap.attribution = attribution.replace(/<[^>]*>/g, "");
+  style.sources.basemap.attribution = (attribution ?? "").replace(/<[^>]*>/g, "");
   delete style.sources.basemap.maxzoom;
   if (found.raster) return rasterStyle(style);
   if (layers.some((l) => l.id === "places") && layers.some((l) => l.id === "land")) return style;

@@ -1,7 +1,7 @@
 // The live map: fleet, routes, zones, posts, and the ranked alerts beside it.
 import { all, api, el, failed, t, toast } from "./core.js";
 import { createMap, loadStyle, maplibregl, onTheme } from "./basemap.js";
-import { Fleet, addOverlay, boundsOf, showPosts, showRoutes, showZones } from "./overlay.js";
+import { Fleet, VEHICLES, addOverlay, boundsOf, showPosts, showRoutes, showZones } from "./overlay.js";
 import { AlertList } from "./alerts.js";
 import { listen } from "./stream.js";
 
@@ -113,13 +113,13 @@ function clicks() {
   // Whether the picture stands still: for people's scripts and for tests.
   map.on("movestart", () => { delete $("map").dataset.still; });
   map.on("idle", () => { $("map").dataset.still = "true"; });
-  map.on("click", "vehicles", (event) => location.assign(`/deliveries/${event.features[0].properties.delivery}`));
-  map.on("mousemove", "vehicles", (event) => {
+  map.on("click", VEHICLES, (event) => location.assign(`/deliveries/${event.features[0].properties.delivery}`));
+  map.on("mousemove", VEHICLES, (event) => {
     const { name, device } = event.features[0].properties;
     map.getCanvas().style.cursor = "pointer";
     popup.setLngLat(event.lngLat).setText(name === device ? name : `${name} · ${device}`).addTo(map);
   });
-  map.on("mouseleave", "vehicles", () => { map.getCanvas().style.cursor = ""; popup.remove(); });
+  map.on("mouseleave", VEHICLES, () => { map.getCanvas().style.cursor = ""; popup.remove(); });
 }
 
 // ---------------------------------------------------------------- sound, off until asked for

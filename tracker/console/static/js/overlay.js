@@ -4,6 +4,10 @@ import { isDark } from "./basemap.js";
 
 const EMPTY = { type: "FeatureCollection", features: [] };
 const PIXEL_RATIO = 2;
+const NEAR_ZOOM = 6;
+const MANY = 2000;
+/** Layers that stand for vehicles and seals, to be pointed at. */
+export const VEHICLES = ["vehicles", "vehicles-far"];
 const colours = () => (isDark()
   ? { route: "#5db3dd", zone: "#5cc389", bad: "#ff6f8f", post: "#c8d3dd", vehicle: "#46b4e0", seal: "#b79bea", edge: "#0e151b", text: "#dfe6ec", track: "#f0d264", alarm: "#e23b63" }
   : { route: "#267aa8", zone: "#2e7d50", bad: "#b3173f", post: "#344454", vehicle: "#0f5c7a", seal: "#6b4aa0", edge: "#ffffff", text: "#17222c", track: "#c2570c", alarm: "#b3173f" });
@@ -41,6 +45,11 @@ function layers(c) {
     { id: "posts", type: "symbol", source: "posts", layout: { "icon-image": "post", "icon-allow-overlap": true, "icon-size": wide(3, 0.55, 8, 1) } },
     { id: "post-names", type: "symbol", source: "posts", minzoom: 6, layout: { "text-field": ["get", "name"], "text-font": ["Noto Sans"], "text-size": 11.5, "text-anchor": "top", "text-offset": [0, 0.8] }, paint: label },
     { id: "anomaly-points", type: "symbol", source: "anomalies", filter: ["==", ["geometry-type"], "Point"], layout: { "icon-image": "alarm", "icon-allow-overlap": true, "text-field": ["step", ["zoom"], "", 8, ["get", "name"]], "text-optional": true, "text-font": ["Noto Sans"], "text-size": 11.5, "text-anchor": "left", "text-offset": [1, 0] }, paint: label },
+    // Of a large fleet only circles are drawn far out: they cost the least (see Fleet).
+    {
+      id: "vehicles-far", type: "circle", source: "vehicles", maxzoom: 0,
+      paint: { "circle-radius": ["match", ["get", "kind"], "seal", 2.5, 4], "circle-color": ["match", ["get", "kind"], "seal", c.seal, c.vehicle], "circle-stroke-color": c.edge, "circle-stroke-width": 1 },
+    },
     {
       id: "vehicles", type: "symbol", source: "vehicles",
       layout: {
@@ -175,8 +184,16 @@ export class Fleet {
     this.#pending = true;
     setTimeout(() => requestAnimationFrame(() => {
       this.#pending = false;
+      this.#suitLayers();
       set(this.#map, "vehicles", collection([...this.#seen.values()].map((p) => this.#feature(p))));
     }), this.#seen.size > 500 ? 1000 : 250);
+  }
+
+  #suitLayers() {
+    if (!this.#map.getLayer("vehicles")) return; // a new style is on its way and will redraw
+    const near = this.#seen.size > MANY ? NEAR_ZOOM : 0;
+    this.#map.setLayerZoomRange("vehicles-far", 0, near);
+    this.#map.setLayerZoomRange("vehicles", near, 24);
   }
 
   #feature(p) {
