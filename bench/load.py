@@ -146,9 +146,10 @@ def seed(dsn: str, load: Load) -> None:
         world.close()
 
 
+# Periods of hours: played faster than its own clock, the load would else be one long silence.
 _DEVICES = """
 INSERT INTO devices (id, kind, hmac_required, moving_s, parked_s)
-SELECT 'bench-' || lpad(n::text, 6, '0'), 'gps', false, 60, 600
+SELECT 'bench-' || lpad(n::text, 6, '0'), 'gps', false, 7200, 7200
 FROM generate_series(0, %(n)s - 1) AS n
 """
 
