@@ -118,7 +118,8 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 class TimeFlag(IntFlag):
-    """Bits that say how a record's time t* was found, and whose words its body is in."""
+    """Bits that say how a record's time t* was found, whose words its body is in, and what is
+    wrong with the device's own clock (``CLOCK_…``: `tracker.clocks.faults_of`)."""
 
     FROM_FIX = 1
     FROM_TS = 2
@@ -126,6 +127,12 @@ class TimeFlag(IntFlag):
     IMPLAUSIBLE = 8
     OWNTRACKS = 16
     TRACCAR = 32
+    CLOCK_RESET = 64
+    CLOCK_ROLLOVER = 128
+    CLOCK_FUTURE = 256
+    CLOCK_PAST = 512
+    CLOCK_LOCAL_TIME = 1024
+    CLOCK_OFF = 2048
 
 
 # ---------------------------------------------------------------- geography of a delivery

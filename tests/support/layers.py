@@ -22,6 +22,7 @@ LAYERS: Mapping[str, int] = {
     "tracker.payload": 1,
     "tracker.received": 1,
     "tracker.trust": 1,
+    "tracker.adapters": 2,
     "tracker.routes": 2,
     "tracker.deliveries": 2,
     "tracker.participants": 2,
@@ -39,6 +40,8 @@ LAYERS: Mapping[str, int] = {
     "tracker.storing": 7,
     "tracker.judging": 7,
     "tracker.pipeline": 7,
+    "tracker.links": 8,
+    "tracker.shards": 8,
     "tracker.ingest_mqtt": 8,
     "tracker.evaluate": 8,
     "tracker.watch": 8,
@@ -62,6 +65,10 @@ FAMILIES: Mapping[str, str] = {
     "tracker.storing": "pipeline",
     "tracker.judging": "pipeline",
     "tracker.pipeline": "pipeline",
+    # Sessions with the broker, leases of shards, and the worker that has both.
+    "tracker.links": "ingest",
+    "tracker.shards": "ingest",
+    "tracker.ingest_mqtt": "ingest",
     # One web application.
     "tracker.api": "web",
     "tracker.console": "web",
