@@ -19,6 +19,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     Text,
@@ -26,7 +27,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import INT8MULTIRANGE, JSONB, ExcludeConstraint, Range
+from sqlalchemy.dialects.postgresql import ARRAY, INT8MULTIRANGE, JSONB, ExcludeConstraint, Range
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -409,6 +410,38 @@ class QuarantineCount(Base):
     over_limit: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     kept_bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     over_limit_bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+
+
+# ---------------------------------------------------------------- ingest workers
+
+
+class IngestWorker(Base):
+    """A process that takes records in; it lives until ``expires_at`` unless it renews that."""
+
+    __tablename__ = "ingest_workers"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    wanted: Mapped[list[int]] = mapped_column(ARRAY(Integer()), comment="Shards it would take.")
+    expires_at: Mapped[datetime]
+    backend_pid: Mapped[int] = mapped_column(comment="The connection that ends with the process.")
+    backend_start: Mapped[datetime]
+    sessions_up: Mapped[int] = mapped_column(
+        comment="Its shards' sessions connected and subscribed."
+    )
+    broker_dropped: Mapped[int | None] = mapped_column(
+        BigInteger, comment="Messages the broker has dropped since its start."
+    )
+    broker_held: Mapped[int | None] = mapped_column(
+        BigInteger, comment="Messages the broker stores."
+    )
+
+
+class ShardLease(Base):
+    """Which worker owns a shard. Storing holds the row: nobody takes it before the commit."""
+
+    __tablename__ = "shard_leases"
+    shard: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    owner: Mapped[str | None]
+    taken_at: Mapped[datetime | None]
 
 
 # ---------------------------------------------------------------- evaluation
