@@ -17,6 +17,7 @@ import psycopg
 from tracker import judging, storing
 from tracker.anomalies import Limits
 from tracker.db.evaluation import CaseFile
+from tracker.db.quarantine import DEFAULT_BYTES
 from tracker.judging import Judging
 from tracker.payload import Reason, Rejected, Topic, parse_topic
 from tracker.storing import Incoming, Storing
@@ -35,10 +36,18 @@ STORE: tuple[Callable[[psycopg.Connection[Any], Storing], None], ...] = (
 
 
 def store(
-    conn: psycopg.Connection[Any], incoming: Sequence[Incoming], *, quarantine_per_device: int
+    conn: psycopg.Connection[Any],
+    incoming: Sequence[Incoming],
+    *,
+    quarantine_per_device: int,
+    quarantine_bytes: int = DEFAULT_BYTES,
 ) -> Storing:
     """Stage 1 for one batch. Returns the batch with what is to be acknowledged after the commit."""
-    batch = Storing(incoming=incoming, quarantine_per_device=quarantine_per_device)
+    batch = Storing(
+        incoming=incoming,
+        quarantine_per_device=quarantine_per_device,
+        quarantine_bytes=quarantine_bytes,
+    )
     for step in STORE:
         step(conn, batch)
     return batch
@@ -86,10 +95,17 @@ def judge(
 
 
 def put_aside(
-    conn: psycopg.Connection[Any], incoming: Incoming, quarantine_per_device: int
+    conn: psycopg.Connection[Any],
+    incoming: Incoming,
+    quarantine_per_device: int,
+    quarantine_bytes: int = DEFAULT_BYTES,
 ) -> None:
     """Quarantine a message that stage 1 failed on, so that it is kept and the stream goes on."""
-    batch = Storing(incoming=[incoming], quarantine_per_device=quarantine_per_device)
+    batch = Storing(
+        incoming=[incoming],
+        quarantine_per_device=quarantine_per_device,
+        quarantine_bytes=quarantine_bytes,
+    )
     detail = "the server failed on this message: see its log, then re-drive it"
     rejected = Rejected(reason=Reason.SERVER_FAULT, detail=detail, payload=incoming.payload)
     topic = parse_topic(incoming.topic)

@@ -13,10 +13,13 @@ from typing import Any
 
 import psycopg
 from msgspec import Struct, UnsetType
+from msgspec.structs import replace
 
-from tracker.clocks import time_of
+from tracker.clocks import faults_of, time_of
+from tracker.db import quarantine
 from tracker.db import telemetry as db
-from tracker.db.telemetry import GenKey, Identity, Message, NewRecord, Refused, Registered
+from tracker.db.quarantine import Refused
+from tracker.db.telemetry import GenKey, Identity, Message, NewRecord, Registered
 from tracker.model import Record, from_ms
 from tracker.payload import (
     Decoded,
@@ -29,6 +32,7 @@ from tracker.payload import (
     decode_records,
     parse_topic,
     same_record,
+    split_trailer,
 )
 from tracker.received import Received
 from tracker.track import position_of
@@ -37,12 +41,16 @@ Connection = psycopg.Connection[Any]
 
 
 class Incoming(Struct, frozen=True, kw_only=True):
-    """A message as the broker delivered it. ``retained``: an old one, read at subscription."""
+    """A message as the broker delivered it. ``retained``: an old one, read at subscription.
+
+    ``authenticated``: its sender was proved when it came; only a re-drive may say so.
+    """
 
     topic: str
     payload: bytes
     received_ms: int
     retained: bool = False
+    authenticated: bool = False
 
 
 class Authentic(Struct, frozen=True, kw_only=True):
@@ -74,7 +82,8 @@ class Arrived(Struct, frozen=True, kw_only=True):
 
 @dataclass(kw_only=True)
 class DeviceNews:
-    """What a batch held of one generation of a device: how much, and whether it waits for an ack at once."""
+    """What a batch held of one generation of a device: how much, and whether it is owed an ack
+    at once."""
 
     device: Registered
     gen: int
@@ -88,18 +97,31 @@ class Storing:
 
     incoming: Sequence[Incoming]
     quarantine_per_device: int
+    quarantine_bytes: int = quarantine.DEFAULT_BYTES
     authentic: list[Authentic] = field(default_factory=list)
     arrived: list[Arrived] = field(default_factory=list)
     fresh: list[Arrived] = field(default_factory=list)
     records: list[NewRecord] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    message_index: dict[int, int] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
+    parts: dict[int, Authentic] = field(default_factory=dict)
     received: dict[GenKey, Received] = field(default_factory=dict)
     los: dict[GenKey, int] = field(default_factory=dict)
     news: dict[GenKey, DeviceNews] = field(default_factory=dict)
     lost_gen: list[Registered] = field(default_factory=list)
     next_gens: list[tuple[Registered, int]] = field(default_factory=list)
     reasons: Counter[Reason] = field(default_factory=Counter)
+
+    def refuse_part(self, message: Authentic, rejected: Rejected) -> None:
+        """Put content of an authentic message aside: all of it with its signature, or a part that
+        will refer to the message."""
+        if message.signed.kid is not None:
+            if rejected.payload == message.signed.body:
+                rejected = replace(rejected, payload=message.incoming.payload)
+            else:
+                self.parts[len(self.refused)] = message
+        self.refuse(message.incoming, rejected, message.device.id, known=True)
 
     def refuse(
         self, incoming: Incoming, rejected: Rejected, device: str | None, *, known: bool
@@ -150,19 +172,26 @@ def _admit_one(batch: Storing, incoming: Incoming, topic: Topic, device: Registe
         rejected = Rejected(reason=Reason.WRONG_KIND, detail=detail, payload=b"")
         batch.refuse(incoming, rejected, device.id, known=True)
         return
-    signed = authenticate(
-        incoming.payload,
-        incoming.topic,
-        keys=device.keys,
-        required=device.hmac_required,
-        now_ms=incoming.received_ms,
-    )
+    if incoming.authenticated:
+        signed: Signed | Rejected = split_trailer(incoming.payload)
+    else:
+        signed = _authenticated(incoming, device)
     if isinstance(signed, Rejected):
         batch.refuse(incoming, signed, device.id, known=True)
     else:
         batch.authentic.append(
             Authentic(incoming=incoming, topic=topic, device=device, signed=signed)
         )
+
+
+def _authenticated(incoming: Incoming, device: Registered) -> Signed | Rejected:
+    return authenticate(
+        incoming.payload,
+        incoming.topic,
+        keys=device.keys,
+        required=device.hmac_required,
+        now_ms=incoming.received_ms,
+    )
 
 
 def take_births(conn: Connection, batch: Storing) -> None:
@@ -172,7 +201,7 @@ def take_births(conn: Connection, batch: Storing) -> None:
             continue  # an empty retained message is a device's birth being cleared
         birth = decode_birth(message.signed.body)
         if isinstance(birth, Rejected):
-            batch.refuse(message.incoming, birth, message.device.id, known=True)
+            batch.refuse_part(message, birth)
             continue
         at = from_ms(message.incoming.received_ms)
         # jsonb has no NUL; nothing that is said of a device needs one
@@ -207,7 +236,7 @@ def decode(_conn: Connection, batch: Storing) -> None:
             arrived = _identified(message, outcome)
             if arrived is None:
                 assert isinstance(outcome, Rejected)
-                batch.refuse(message.incoming, outcome, message.device.id, known=True)
+                batch.refuse_part(message, outcome)
             else:
                 batch.arrived.append(arrived)
                 _note(batch, arrived)
@@ -275,7 +304,7 @@ def _refuse_conflict(batch: Storing, arrived: Arrived) -> None:
         gen=arrived.gen,
         seq=arrived.seq,
     )
-    batch.refuse(arrived.source.incoming, rejected, arrived.source.device.id, known=True)
+    batch.refuse_part(arrived.source, rejected)
 
 
 def _count_in(batch: Storing) -> None:
@@ -289,19 +318,18 @@ def _count_in(batch: Storing) -> None:
 
 def date_records(_conn: Connection, batch: Storing) -> None:
     """Give each new record its time t* and its position; put the refused ones aside."""
-    message_index: dict[int, int] = {}
     for arrived in batch.fresh:
         if isinstance(arrived.outcome, Rejected):
-            source = arrived.source
-            batch.refuse(source.incoming, arrived.outcome, source.device.id, known=True)
+            batch.refuse_part(arrived.source, arrived.outcome)
         else:
-            index = _message_of(batch, arrived.source, message_index)
+            index = _message_of(batch, arrived.source)
             batch.records.append(_new_record(arrived, arrived.outcome.record, index))
 
 
-def _message_of(batch: Storing, source: Authentic, index: dict[int, int]) -> int | None:
+def _message_of(batch: Storing, source: Authentic) -> int | None:
     if source.signed.kid is None:
         return None
+    index = batch.message_index
     if id(source) not in index:
         index[id(source)] = len(batch.messages)
         batch.messages.append(
@@ -325,7 +353,7 @@ def _new_record(arrived: Arrived, record: Record, message: int | None) -> NewRec
         seq=arrived.seq,
         received_ms=received_ms,
         t_ms=t_ms,
-        flags=int(flags),
+        flags=int(flags | faults_of(record, received_ms)),
         lon=position.lon if position else None,
         lat=position.lat if position else None,
         body=arrived.body,
@@ -336,11 +364,30 @@ def _new_record(arrived: Arrived, record: Record, message: int | None) -> NewRec
 
 def write(conn: Connection, batch: Storing) -> None:
     """Messages, records, numbers received, quarantine, each device's newest record."""
+    kept = _count_refused(conn, batch)
     message_ids = db.store_messages(conn, batch.messages)
     db.store_records(conn, batch.records, message_ids)
     db.save_received(conn, batch.received)
     db.update_last_records(conn, batch.records)
-    batch.reasons = db.quarantine(conn, batch.refused, per_device=batch.quarantine_per_device)
+    quarantine.keep(conn, (_with_message(batch, i, message_ids) for i in kept))
+    batch.reasons = Counter(r.reason for r in batch.refused)
+
+
+def _count_refused(conn: Connection, batch: Storing) -> list[int]:
+    """Which of the refused are to be kept; the signed messages that they are parts of are too."""
+    bounds = quarantine.Bounds(records=batch.quarantine_per_device, bytes=batch.quarantine_bytes)
+    kept = [i for i, keep in enumerate(quarantine.count_in(conn, batch.refused, bounds)) if keep]
+    for i in kept:
+        if i in batch.parts:
+            _message_of(batch, batch.parts[i])
+    return kept
+
+
+def _with_message(batch: Storing, i: int, message_ids: Sequence[int]) -> Refused:
+    if i not in batch.parts:
+        return batch.refused[i]
+    index = batch.message_index[id(batch.parts[i])]
+    return replace(batch.refused[i], message=message_ids[index])
 
 
 def mark(conn: Connection, batch: Storing) -> None:

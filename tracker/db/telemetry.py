@@ -5,7 +5,6 @@ Every function works on a whole batch and runs inside the storing transaction of
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -18,7 +17,7 @@ from tracker.db.arrays import byteas, numbers
 from tracker.db.copying import COLUMNS, HEADER, TRAILER, telemetry_row
 from tracker.db.marks import DIRTY_CHANNEL
 from tracker.model import to_ms
-from tracker.payload import Birth, Key, Reason
+from tracker.payload import Birth, Key, split_trailer
 from tracker.received import Received
 
 GenKey = tuple[int, int]
@@ -26,9 +25,6 @@ GenKey = tuple[int, int]
 
 Identity = tuple[int, int, int]
 """(device_no, gen, seq)."""
-
-UNKNOWN_SENDERS = "(unknown)"
-"""One bound for all senders that are not registered: names cost a forger nothing."""
 
 
 class Registered(Struct, frozen=True, kw_only=True):
@@ -55,20 +51,6 @@ class NewRecord(Struct, frozen=True, kw_only=True):
     body: bytes
     message: int | None
     matters_without_time: bool
-
-
-class Refused(Struct, frozen=True, kw_only=True):
-    """Something for quarantine. ``device``: the name in the topic; ``known``: it is registered."""
-
-    received_at: datetime
-    topic: str
-    device: str | None
-    known: bool
-    reason: Reason
-    detail: str
-    payload: bytes
-    gen: int | None = None
-    seq: int | None = None
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -197,7 +179,10 @@ def stored_bodies(
         """,
         tuple(list(column) for column in zip(*wanted, strict=True)),
     ).fetchall()
-    return {(no, gen, seq): body for no, gen, seq, body, _ in rows}
+    return {
+        (no, gen, seq): split_trailer(body).body if refused else body
+        for no, gen, seq, body, refused in rows
+    }
 
 
 # ---------------------------------------------------------------- records
@@ -359,77 +344,3 @@ def next_gen(conn: psycopg.Connection[Any], device_no: int) -> int:
         "SELECT coalesce(max(gen) + 1, 0) FROM device_received WHERE device_no = %s", (device_no,)
     ).fetchone()
     return int(row[0]) if row else 0
-
-
-# ---------------------------------------------------------------- quarantine
-
-
-def quarantine(
-    conn: psycopg.Connection[Any], refused: Sequence[Refused], *, per_device: int
-) -> Counter[Reason]:
-    """Keep what was refused, up to a bound per device; count all. Returns counts by reason."""
-    if not refused:
-        return Counter()
-    left = _places_left(conn, Counter(map(_sender, refused)), per_device)
-    kept: list[Refused] = []
-    for r in refused:
-        sender = _sender(r)
-        if left[sender] > 0:
-            left[sender] -= 1
-            kept.append(r)
-    _keep(conn, kept)
-    return Counter(r.reason for r in refused)
-
-
-def _sender(refused: Refused) -> str:
-    return refused.device if refused.known and refused.device else UNKNOWN_SENDERS
-
-
-def _places_left(
-    conn: psycopg.Connection[Any], arriving: Counter[str], per_device: int
-) -> dict[str, int]:
-    """Count the arriving in; how many of them each sender may still keep."""
-    rows = conn.execute(
-        """
-        WITH arriving AS (SELECT * FROM unnest(%(sender)s::text[], %(n)s::bigint[]) AS a (id, n)),
-        before AS (
-            SELECT a.id, coalesce(c.kept, 0) AS kept
-            FROM arriving a LEFT JOIN quarantine_counts c ON c.device_id = a.id
-        )
-        INSERT INTO quarantine_counts AS c (device_id, kept, over_limit)
-        SELECT id, least(kept + n, %(most)s) , greatest(0, kept + n - %(most)s)
-        FROM arriving JOIN before USING (id) ORDER BY id
-        ON CONFLICT (device_id) DO UPDATE SET
-            kept = greatest(c.kept, excluded.kept),
-            over_limit = c.over_limit + excluded.over_limit
-        RETURNING device_id, c.kept - (SELECT kept FROM before WHERE before.id = c.device_id)
-        """,
-        {"sender": list(arriving), "n": list(arriving.values()), "most": per_device},
-    ).fetchall()
-    return {sender: int(left) for sender, left in rows}
-
-
-def _keep(conn: psycopg.Connection[Any], kept: Sequence[Refused]) -> None:
-    if not kept:
-        return
-    copy = (
-        "COPY quarantine (received_at, topic, device_id, reason, detail, gen, seq, size_bytes,"
-        " payload) FROM STDIN"
-    )
-    with conn.cursor() as cursor, cursor.copy(copy) as out:
-        for r in kept:
-            detail = r.detail.replace("\0", "\\0")
-            topic = r.topic.replace("\0", "\\0")
-            out.write_row(
-                (
-                    r.received_at,
-                    topic,
-                    r.device,
-                    str(r.reason),
-                    detail,
-                    r.gen,
-                    r.seq,
-                    len(r.payload),
-                    r.payload,
-                )
-            )
