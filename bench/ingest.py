@@ -10,6 +10,7 @@ with a second process judging meanwhile. The broker is not in it: see ``bench.la
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -129,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(load: Load) -> dict[str, Any]:
     """All runs of the benchmark on one fresh server."""
     batches = list(load.batches(BATCH))
+    gc.freeze()  # the waiting load is the benchmark's own: no collection should have to walk it
     with running_server() as server:
         make_template(server, load)
         floor, size = run_floor(server, load, batches)
