@@ -1,68 +1,52 @@
 """Ingest: MQTT → the storing stage of the pipeline → acks. Contract mqtt.md, version 1.
 
-The road of a message: paho's thread puts it in a queue; the worker's thread collects a batch (by
-number or by time), stores it in one transaction, commits, and only then acknowledges each message
-to the broker and, cumulatively, the records to the devices. A batch that cannot be stored is tried
-again until it can: nothing is acknowledged meanwhile and the broker holds what follows.
+The road of a message: the broker's thread (`tracker.links`) puts it in the inbox; the worker's
+thread collects a batch (by number, bytes or time), stores in one transaction what it still owns the
+shards of, commits, and only then acknowledges the records to the devices, cumulatively, and each
+message to the broker. A batch that cannot be stored is tried again until it can: nothing is
+acknowledged meanwhile and the broker holds what follows.
 """
 
 from __future__ import annotations
 
 import json
-import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import paho.mqtt.client as mqtt
 import psycopg
 import structlog
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram, start_http_server
 
+from tracker.db import leases
 from tracker.db.telemetry import GenKey, Registered, read_received
-from tracker.payload import ROOT, Reason, topic_of
+from tracker.links import Command, Delivered, Links, shards_of
+from tracker.payload import Reason, shard_of, topic_of
 from tracker.pipeline import put_aside, store
 from tracker.received import ack_of
-from tracker.settings import Settings, parse_shards
-from tracker.storing import DeviceNews, Incoming, Storing
+from tracker.settings import Settings
+from tracker.shards import Keeper, worker_name
+from tracker.storing import DeviceNews, Storing
 
 log = structlog.get_logger(__name__)
 
-CHANNELS = ("tlm", "evt", "state")
-SESSION_EXPIRY_S = 7 * 86400
-"""The broker keeps an absent worker's session for a week: longer than any repair."""
-
 RETRY_S = 1.0
-KEEPALIVE_S = 30
+WAIT_S = 0.2
+BYTES_A_RECORD = 1024
+"""Records are some 350 bytes, 4 KiB at most: a bound for batches of backlog arrays."""
+
+IDLE_IN_TRANSACTION = "15s"
+"""A worker that is stopped in the middle of storing gives up its shards after so long."""
 
 STORED = Counter("tracker_records_stored_total", "Records stored.")
 REFUSED = Counter("tracker_records_refused_total", "Records put into quarantine.", ["reason"])
 BATCH_SECONDS = Histogram("tracker_store_batch_seconds", "Duration of a storing transaction.")
-WAITING = Gauge("tracker_messages_waiting", "Messages received and not yet stored.")
 FAILED = Counter("tracker_store_failures_total", "Batches that had to be tried again.")
-
-
-class _Delivered:
-    """A message and what is needed to acknowledge it to the broker."""
-
-    __slots__ = ("incoming", "mid", "qos")
-
-    def __init__(self, message: mqtt.MQTTMessage) -> None:
-        self.mid = message.mid
-        self.qos = message.qos
-        self.incoming = Incoming(
-            topic=message.topic,
-            payload=bytes(message.payload),
-            received_ms=time.time_ns() // 1_000_000,
-            retained=message.retain,
-        )
+NOT_OURS = Counter(
+    "tracker_messages_left_total", "Messages left to the new owner of a shard that was lost."
+)
 
 
 @dataclass(kw_only=True)
@@ -104,129 +88,57 @@ class Acks:
         late = [key for key, owed in self._owed.items() if now_s - owed.since_s >= self._seconds]
         return [self._owed.pop(key) for key in late]
 
+    def owe(self, again: Iterable[_Owed]) -> None:
+        """Take acks back that could not be sent."""
+        for owed in again:
+            newer = self._owed.setdefault(owed.key, owed)
+            if newer is not owed:
+                newer.records += owed.records
+                newer.since_s = owed.since_s
+
 
 class Ingest:
-    """One worker: its shards, its durable session, its database connection."""
+    """One worker: its sessions with the broker, its leases, its database connection."""
 
     def __init__(self, settings: Settings, stop: threading.Event) -> None:
         self._settings = settings
         self._stop = stop
-        self._shards = sorted(parse_shards(settings.shards))
-        self._queue: queue.Queue[_Delivered] = queue.Queue()
+        self._worker = worker_name()
         self._acks = Acks(records=settings.ack_records, seconds=settings.ack_s)
-        self._client = self._make_client()
+        self._links = Links(settings, self._worker, term_s=settings.shard_lease_s)
+        self._keeper = Keeper(settings, self._worker, self._links)
         self._conn: psycopg.Connection[Any] | None = None
-
-    # ------------------------------------------------------------ the broker's side
-
-    def _make_client(self) -> mqtt.Client:
-        s = self._settings
-        client = mqtt.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"{s.mqtt_client_id}-{s.shards}",
-            protocol=mqtt.MQTTv5,
-            manual_ack=True,
-        )
-        client.on_connect = self._on_connect
-        client.on_message = self._on_message
-        client.on_disconnect = self._on_disconnect
-        client.reconnect_delay_set(min_delay=1, max_delay=10)
-        if s.mqtt_username is not None:
-            client.username_pw_set(s.mqtt_username, s.mqtt_password)
-        if s.mqtt_tls_ca is not None:
-            client.tls_set(ca_certs=str(s.mqtt_tls_ca))
-        return client
-
-    def _connect(self) -> None:
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = SESSION_EXPIRY_S
-        properties.ReceiveMaximum = self._settings.mqtt_receive_maximum
-        self._client.connect_async(
-            self._settings.mqtt_host,
-            self._settings.mqtt_port,
-            keepalive=KEEPALIVE_S,
-            clean_start=False,
-            properties=properties,
-        )
-        self._client.loop_start()
-
-    def _on_connect(
-        self,
-        client: mqtt.Client,
-        _userdata: Any,
-        flags: mqtt.ConnectFlags,
-        reason: ReasonCode,
-        _properties: Properties | None,
-    ) -> None:
-        if reason.is_failure:
-            log.error("broker refused the connection", reason=str(reason))
-            return
-        # Every time: a broker that lost its sessions would otherwise hand us nothing.
-        options = SubscribeOptions(qos=1)
-        topics = [
-            (f"{ROOT}/{shard:02d}/+/+/{channel}", options)
-            for shard in self._shards
-            for channel in CHANNELS
-        ]
-        client.subscribe(topics)
-        log.info("connected", session_present=flags.session_present, shards=len(self._shards))
-
-    def _on_disconnect(
-        self,
-        _client: mqtt.Client,
-        _userdata: Any,
-        _flags: mqtt.DisconnectFlags,
-        reason: ReasonCode,
-        _properties: Properties | None,
-    ) -> None:
-        log.warning("disconnected from the broker", reason=str(reason))
-
-    def _on_message(self, _client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
-        # The queue is bounded by ReceiveMaximum: the broker sends no more before we acknowledge.
-        self._queue.put(_Delivered(message))
-
-    # ------------------------------------------------------------ the worker's side
 
     def run(self) -> None:
         """Work until ``stop`` is set; what is not stored by then stays with the broker."""
-        self._connect()
+        log.info("starting", worker=self._worker, shards=self._settings.shards)
+        self._keeper.start()
         try:
             while not self._stop.is_set():
                 batch = self._collect()
                 if batch:
                     self._store_until_stored(batch)
                 self._send_overdue()
-                self._revive()
+                self._links.tend()
+                self._keeper.tend()
         finally:
-            self._client.disconnect()
-            self._client.loop_stop()
-            if self._conn is not None:
-                self._conn.close()
+            self._keeper.close()
+            self._links.close()
+            self._drop_connection()
 
-    def _revive(self) -> None:
-        """Start paho's loop again if its thread has died, as it can after a long outage."""
-        thread = self._client._thread  # paho offers no other way to ask
-        if thread is None or not thread.is_alive():
-            log.error("the broker's loop had ended, starting it again")
-            self._client.loop_stop()
-            self._client.loop_start()
-
-    def _collect(self) -> list[_Delivered]:
+    def _collect(self) -> list[Delivered]:
         """Wait for a message, then take what comes within the batch's time and size."""
-        try:
-            batch = [self._queue.get(timeout=0.5)]
-        except queue.Empty:
-            return []
-        until_s = time.monotonic() + self._settings.batch_ms / 1000
-        while len(batch) < self._settings.batch_records:
-            try:
-                batch.append(self._queue.get(timeout=max(0.0, until_s - time.monotonic())))
-            except queue.Empty:
-                break
-        WAITING.set(self._queue.qsize())
-        return batch
+        s = self._settings
+        return self._links.inbox.take(
+            most=s.batch_records,
+            most_bytes=s.batch_records * BYTES_A_RECORD,
+            wait_s=WAIT_S,
+            fill_s=s.batch_ms / 1000,
+        )
 
-    def _store_until_stored(self, batch: list[_Delivered]) -> None:
+    # ------------------------------------------------------------ storing
+
+    def _store_until_stored(self, batch: Sequence[Delivered]) -> None:
         """Store a batch, however long it takes; a message that cannot be stored goes aside.
 
         What the database cannot do now is tried again. Any other fault lies in a message (or in
@@ -235,53 +147,76 @@ class Ingest:
         """
         while not self._stop.is_set():
             try:
-                self._acknowledge(batch, self._store(batch))
-            except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
-                self._wait_to_retry(exc, len(batch))
-            except Exception:
-                log.exception("batch not stored, storing its messages one by one")
+                self._acknowledge(*self._store(batch))
+            except Exception as exc:  # noqa: BLE001 - looked at in full, and logged
                 FAILED.inc()
+                away = self._is_away(exc)
                 self._drop_connection()
-                if len(batch) == 1:
-                    self._put_aside(batch[0])
-                else:
-                    for delivered in batch:
-                        self._store_until_stored([delivered])
-                return
+                if not away:
+                    self._store_singly(batch, exc)
+                    return
+                log.error("batch not stored, trying again", error=str(exc), messages=len(batch))
+                self._stop.wait(RETRY_S)
             else:
                 return
 
-    def _wait_to_retry(self, exc: psycopg.Error, messages: int) -> None:
-        FAILED.inc()
-        log.error("batch not stored, trying again", error=str(exc), messages=messages)
-        self._drop_connection()
-        self._stop.wait(RETRY_S)
+    def _is_away(self, exc: Exception) -> bool:
+        """Whether the fault is the database's: no other batch would fare better now."""
+        if isinstance(exc, psycopg.Error) and (exc.sqlstate or "").startswith("54"):
+            return False  # a limit of the server's that this very data exceeds
+        lost = self._conn is None or self._conn.closed
+        return lost or isinstance(exc, (psycopg.OperationalError, psycopg.InterfaceError))
 
-    def _put_aside(self, delivered: _Delivered) -> None:
+    def _store_singly(self, batch: Sequence[Delivered], exc: Exception) -> None:
+        log.error("not stored, by a fault of ours", messages=len(batch), exc_info=exc)
+        if len(batch) == 1:
+            self._put_aside(batch[0])
+            return
+        for delivered in batch:
+            self._store_until_stored([delivered])
+
+    def _put_aside(self, delivered: Delivered) -> None:
         conn = self._connection()
         with conn.transaction():
-            put_aside(conn, delivered.incoming, self._settings.quarantine_per_device)
+            if not leases.hold_owned(conn, self._worker, {delivered.shard}):
+                return
+            put_aside(
+                conn,
+                delivered.incoming,
+                self._settings.quarantine_per_device,
+                self._settings.quarantine_bytes_per_device,
+            )
         REFUSED.labels(reason=str(Reason.SERVER_FAULT)).inc()
-        self._client.ack(delivered.mid, delivered.qos)
+        self._links.settle([], [delivered])
 
     @BATCH_SECONDS.time()
-    def _store(self, batch: list[_Delivered]) -> Storing:
+    def _store(self, batch: Sequence[Delivered]) -> tuple[list[Delivered], Storing]:
+        """Store what is still ours; the rest comes again to the owner of its shard."""
         conn = self._connection()
         with conn.transaction():
-            return store(
+            owned = leases.hold_owned(conn, self._worker, shards_of(batch))
+            ours = [delivered for delivered in batch if delivered.shard in owned]
+            NOT_OURS.inc(len(batch) - len(ours))
+            storing = store(
                 conn,
-                [delivered.incoming for delivered in batch],
+                [delivered.incoming for delivered in ours],
                 quarantine_per_device=self._settings.quarantine_per_device,
+                quarantine_bytes=self._settings.quarantine_bytes_per_device,
+                traccar_topic=self._settings.traccar_topic,
             )
+        return ours, storing
 
     def _connection(self) -> psycopg.Connection[Any]:
         if self._conn is None or self._conn.closed:
+            options = (
+                f"-c timezone=UTC -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION}"
+            )
             self._conn = psycopg.connect(
                 self._settings.database_url,
                 autocommit=True,
                 application_name="tracker-ingest",
                 connect_timeout=5,
-                options="-c timezone=UTC",
+                options=options,
             )
         return self._conn
 
@@ -292,17 +227,19 @@ class Ingest:
 
     # ------------------------------------------------------------ acks
 
-    def _acknowledge(self, batch: list[_Delivered], storing: Storing) -> None:
-        """After the commit: to the broker each message, to the devices what they are owed."""
-        for delivered in batch:
-            self._client.ack(delivered.mid, delivered.qos)
+    def _acknowledge(self, batch: Sequence[Delivered], storing: Storing) -> None:
+        """After the commit: to the devices what they are owed, to the broker each message."""
         STORED.inc(len(storing.records))
         for reason, n in storing.reasons.items():
             REFUSED.labels(reason=str(reason)).inc(n)
-        for device, gen in storing.next_gens:
-            self._command(device, {"op": "gen", "gen": gen}, qos=1)
-        for owed in self._acks.add(storing.news.values()):
-            self._command(owed.device, ack_of(owed.gen, storing.received[owed.key]), qos=0)
+        commands = [
+            _command(device, {"op": "gen", "gen": gen}, qos=1) for device, gen in storing.next_gens
+        ]
+        commands += [
+            _command(owed.device, ack_of(owed.gen, storing.received[owed.key]), qos=0)
+            for owed in self._acks.add(storing.news.values())
+        ]
+        self._links.settle(commands, batch)
 
     def _send_overdue(self) -> None:
         late = self._acks.overdue()
@@ -311,18 +248,29 @@ class Ingest:
         try:
             received = read_received(self._connection(), [owed.key for owed in late])
         except psycopg.Error as exc:
-            log.error("acks not sent, the devices will send again", error=str(exc))
+            log.error("acks not sent yet", error=str(exc))
             self._drop_connection()
+            self._acks.owe(late)
             return
-        for owed in late:
-            if owed.key in received:
-                self._command(owed.device, ack_of(owed.gen, received[owed.key]), qos=0)
+        commands = [
+            _command(owed.device, ack_of(owed.gen, received[owed.key]), qos=0)
+            for owed in late
+            if owed.key in received
+        ]
+        self._links.settle(commands, [])
 
-    def _command(self, device: Registered, command: dict[str, Any], *, qos: int) -> None:
-        topic = topic_of(device.id, device.kind, "cmd")
-        self._client.publish(topic, json.dumps(command, separators=(",", ":")), qos=qos)
+
+def _command(device: Registered, command: dict[str, Any], *, qos: int) -> Command:
+    return Command(
+        shard=shard_of(device.id),
+        topic=topic_of(device.id, device.kind, "cmd"),
+        payload=json.dumps(command, separators=(",", ":")),
+        qos=qos,
+    )
 
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Ingest until ``stop`` is set."""
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port, addr="127.0.0.1")
     Ingest(settings, stop).run()

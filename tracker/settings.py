@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     )
 
     shards: str = Field("0-63", description="Shards this ingest worker takes, as 0-31 or 1,5,7.")
+    shard_lease_s: float = Field(
+        6.0, ge=1, le=300, description="Time after which a silent worker's shards go to others, s."
+    )
     batch_records: int = Field(2000, ge=1, le=20000, description="Records in one storing batch.")
     batch_ms: int = Field(100, ge=1, le=5000, description="Longest wait for a batch to fill, ms.")
     quarantine_per_device: int = Field(
@@ -53,7 +56,20 @@ class Settings(BaseSettings):
     ack_records: int = Field(
         32, ge=1, le=1000, description="Records after which a device is acked."
     )
+    traccar_topic: str = Field(
+        "traccar/positions",
+        min_length=1,
+        pattern="^[^+#]+$",
+        description="Topic to which a Traccar server forwards its positions.",
+    )
     ack_s: float = Field(120.0, gt=0, description="Longest wait for a device's ack, s.")
+
+    metrics_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of ingest's own metrics, on the loopback; none: off.",
+    )
 
     evaluate_batch: int = Field(200, ge=1, le=10000, description="Deliveries judged in one batch.")
     watch_tick_s: float = Field(1.0, gt=0, le=60, description="Period of the clocks, s.")

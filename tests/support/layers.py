@@ -38,6 +38,7 @@ LAYERS: Mapping[str, int] = {
     "maps": 5,
     "tracker.db": 6,
     "tracker.storing": 7,
+    "tracker.forwarded": 7,
     "tracker.judging": 7,
     "tracker.pipeline": 7,
     "tracker.links": 8,
@@ -63,6 +64,7 @@ FAMILIES: Mapping[str, str] = {
     "tracker.risk": "risk",
     # The list of steps, and the steps of each stage.
     "tracker.storing": "pipeline",
+    "tracker.forwarded": "pipeline",
     "tracker.judging": "pipeline",
     "tracker.pipeline": "pipeline",
     # Sessions with the broker, leases of shards, and the worker that has both.

@@ -1,0 +1,156 @@
+"""Which ingest worker owns which shard: the rows, and the check inside the storing transaction.
+
+A lease lives as long as its worker. A worker lives while it renews its one row and, where that can
+be told, while the connection with which it does so exists: a killed process loses it at once, a
+stopped or cut-off one is waited for until its term ends. The database's clock is the only one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Set
+from typing import Any
+
+import psycopg
+from msgspec import Struct
+
+
+class View(Struct, frozen=True, kw_only=True):
+    """Live workers with the shards they would take, and the shards that live workers own."""
+
+    workers: Mapping[str, Set[int]]
+    owners: Mapping[int, str]
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """How a worker stands with the broker.
+
+    ``sessions_up``: its shards that are connected and subscribed. The rest are the broker's own
+    counters as last read; None: nothing yet.
+    """
+
+    sessions_up: int = 0
+    dropped: int | None = None
+    held: int | None = None
+
+
+_LIVE = """
+    w.expires_at > clock_timestamp() AND (
+        -- A restarted server says nothing of who was connected before: then only the term counts.
+        w.backend_start < pg_postmaster_start_time()
+        OR EXISTS (
+            SELECT FROM pg_stat_activity a
+            WHERE a.pid = w.backend_pid AND a.backend_start = w.backend_start))
+"""
+
+_FORGET_AFTER = "1 hour"
+
+
+def beat(
+    conn: psycopg.Connection[Any],
+    worker: str,
+    wanted: Collection[int],
+    *,
+    term_s: float,
+    health: Health,
+) -> View:
+    """Say that the worker lives for another ``term_s`` seconds; how things stand."""
+    conn.execute(
+        """
+        INSERT INTO ingest_workers AS w
+            (id, wanted, expires_at, backend_pid, backend_start, sessions_up, broker_dropped,
+             broker_held)
+        SELECT %(id)s, %(wanted)s, clock_timestamp() + make_interval(secs => %(term)s),
+               pid, backend_start, %(up)s, %(dropped)s, %(held)s
+        FROM pg_stat_activity WHERE pid = pg_backend_pid()
+        ON CONFLICT (id) DO UPDATE SET
+            wanted = excluded.wanted, expires_at = excluded.expires_at,
+            backend_pid = excluded.backend_pid, backend_start = excluded.backend_start,
+            sessions_up = excluded.sessions_up,
+            broker_dropped = excluded.broker_dropped, broker_held = excluded.broker_held
+        """,
+        {
+            "id": worker,
+            "wanted": sorted(wanted),
+            "term": term_s,
+            "up": health.sessions_up,
+            "dropped": health.dropped,
+            "held": health.held,
+        },
+    )
+    return view(conn)
+
+
+def view(conn: psycopg.Connection[Any]) -> View:
+    """Live workers and what they own."""
+    workers = conn.execute(f"SELECT w.id, w.wanted FROM ingest_workers w WHERE {_LIVE}").fetchall()
+    live = {id_: frozenset(wanted) for id_, wanted in workers}
+    owned = conn.execute(
+        "SELECT shard, owner FROM shard_leases WHERE owner = ANY(%s)", (list(live),)
+    ).fetchall()
+    return View(workers=live, owners=dict(owned))
+
+
+def sessions_up(conn: psycopg.Connection[Any]) -> int:
+    """Sessions of live workers that are connected and subscribed."""
+    row = conn.execute(
+        f"SELECT coalesce(sum(w.sessions_up), 0) FROM ingest_workers w WHERE {_LIVE}"
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def take(conn: psycopg.Connection[Any], worker: str, shards: Collection[int]) -> set[int]:
+    """Become the owner of those shards that no live worker owns; which ones.
+
+    A shard whose owner is just now storing for it is passed over, not waited for.
+    """
+    wanted = sorted(shards)
+    with conn.transaction():
+        conn.execute(
+            "INSERT INTO shard_leases (shard) SELECT unnest(%s::int[]) ON CONFLICT DO NOTHING",
+            (wanted,),
+        )
+        rows = conn.execute(
+            f"""
+            WITH free AS MATERIALIZED (
+                SELECT l.shard FROM shard_leases l
+                WHERE l.shard = ANY(%(shards)s) AND NOT EXISTS (
+                    SELECT FROM ingest_workers w WHERE w.id = l.owner AND {_LIVE})
+                ORDER BY l.shard FOR UPDATE SKIP LOCKED)
+            UPDATE shard_leases l SET owner = %(worker)s, taken_at = clock_timestamp()
+            FROM free WHERE l.shard = free.shard RETURNING l.shard
+            """,
+            {"shards": wanted, "worker": worker},
+        ).fetchall()
+        conn.execute(
+            f"DELETE FROM ingest_workers WHERE expires_at < now() - interval '{_FORGET_AFTER}'"
+        )
+    return {row[0] for row in rows}
+
+
+def release(conn: psycopg.Connection[Any], worker: str, shards: Collection[int]) -> None:
+    """Give shards up, after whatever is being stored for them."""
+    conn.execute(
+        "UPDATE shard_leases SET owner = NULL WHERE owner = %s AND shard = ANY(%s)",
+        (worker, sorted(shards)),
+    )
+
+
+def leave(conn: psycopg.Connection[Any], worker: str) -> None:
+    """Give everything up and be gone: others take over at their next beat."""
+    with conn.transaction():
+        conn.execute("UPDATE shard_leases SET owner = NULL WHERE owner = %s", (worker,))
+        conn.execute("DELETE FROM ingest_workers WHERE id = %s", (worker,))
+
+
+def hold_owned(conn: psycopg.Connection[Any], worker: str, shards: Collection[int]) -> set[int]:
+    """Those of the shards that the worker owns, kept so until the transaction ends.
+
+    Inside the storing transaction: nobody can take a shard between this look and the commit, and
+    who has lost one, however long ago and without noticing, stores nothing for it.
+    """
+    rows = conn.execute(
+        "SELECT shard FROM shard_leases WHERE owner = %s AND shard = ANY(%s)"
+        " ORDER BY shard FOR SHARE",
+        (worker, sorted(shards)),
+    ).fetchall()
+    return {row[0] for row in rows}
