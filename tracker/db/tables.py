@@ -197,6 +197,7 @@ class Device(Base):
     moving_s: Mapped[float]
     parked_s: Mapped[float]
     created_at: Mapped[datetime] = _now()
+    version: Mapped[int] = mapped_column(server_default=text("1"))
     __table_args__ = (CheckConstraint("kind IN ('seal','gps')", name="kind"),)
 
 
@@ -211,6 +212,17 @@ class DeviceKey(Base):
     secret: Mapped[bytes]
     created_at: Mapped[datetime] = _now()
     expires_at: Mapped[datetime | None]
+
+
+class BrokerLogin(Base):
+    """A device's password at the broker, as the hash that Mosquitto reads. The name is the id."""
+
+    __tablename__ = "broker_logins"
+    device_no: Mapped[int] = mapped_column(
+        ForeignKey("devices.device_no", ondelete="CASCADE"), primary_key=True
+    )
+    password_hash: Mapped[str]
+    changed_at: Mapped[datetime] = _now()
 
 
 class DeviceState(Base):
