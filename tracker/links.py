@@ -26,7 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from prometheus_client import Counter, Gauge
 
-from tracker.adapters import OWNTRACKS_FILTERS, TRACCAR_TOPIC
+from tracker.adapters import OWNTRACKS_FILTERS
 from tracker.db.leases import Health
 from tracker.payload import ROOT
 from tracker.settings import Settings
@@ -393,7 +393,7 @@ class Links:
     def _add(self, shard: int) -> _Session:
         session = _Session(
             name=session_name(self._settings.mqtt_client_id, shard),
-            filters=filters_of(shard),
+            filters=filters_of(shard, self._settings.traccar_topic),
             shard=shard,
         )
         self._sessions[shard] = session
@@ -592,10 +592,10 @@ def session_name(prefix: str, shard: int) -> str:
     return f"{prefix}-foreign" if shard == FOREIGN else f"{prefix}-shard-{shard:02d}"
 
 
-def filters_of(shard: int) -> list[str]:
+def filters_of(shard: int, traccar_topic: str) -> list[str]:
     """What a shard's session subscribes to."""
     if shard == FOREIGN:
-        return [*OWNTRACKS_FILTERS, TRACCAR_TOPIC]
+        return [*OWNTRACKS_FILTERS, traccar_topic]
     return [f"{ROOT}/{shard:02d}/+/+/{channel}" for channel in CHANNELS]
 
 

@@ -15,6 +15,7 @@ import psycopg
 from msgspec import Struct, UnsetType
 from msgspec.structs import replace
 
+from tracker.adapters import TRACCAR_TOPIC
 from tracker.clocks import faults_of, time_of
 from tracker.db import quarantine
 from tracker.db import telemetry as db
@@ -98,6 +99,7 @@ class Storing:
     incoming: Sequence[Incoming]
     quarantine_per_device: int
     quarantine_bytes: int = quarantine.DEFAULT_BYTES
+    traccar_topic: str = TRACCAR_TOPIC
     authentic: list[Authentic] = field(default_factory=list)
     arrived: list[Arrived] = field(default_factory=list)
     fresh: list[Arrived] = field(default_factory=list)

@@ -44,6 +44,10 @@ def adapt(topic: str, payload: bytes, *, traccar_topic: str = TRACCAR_TOPIC) -> 
     return owntracks.adapt(topic, payload)
 
 
+FOREIGN = TimeFlag.OWNTRACKS | TimeFlag.TRACCAR
+"""Flags of stored records whose bodies are to be read by `record_of`."""
+
+
 def record_of(body: bytes, flags: int) -> Record | Rejected:
     """The record in a stored body; ``flags`` are those it was stored with."""
     if flags & TimeFlag.TRACCAR:

@@ -16,7 +16,7 @@ from psycopg.types.range import Range
 from tracker.db.arrays import byteas, numbers
 from tracker.db.copying import COLUMNS, HEADER, TRAILER, telemetry_row
 from tracker.db.marks import DIRTY_CHANNEL
-from tracker.model import to_ms
+from tracker.model import FORWARDED_GEN, to_ms
 from tracker.payload import Birth, Key, split_trailer
 from tracker.received import Received
 
@@ -38,7 +38,10 @@ class Registered(Struct, frozen=True, kw_only=True):
 
 
 class NewRecord(Struct, frozen=True, kw_only=True):
-    """A record about to be stored, with its time t* and, if it has one, its position."""
+    """A record about to be stored, with its time t* and, if it has one, its position.
+
+    ``shown``: what to show as the device's newest record where the body is not in our own words.
+    """
 
     device_no: int
     gen: int
@@ -51,6 +54,7 @@ class NewRecord(Struct, frozen=True, kw_only=True):
     body: bytes
     message: int | None
     matters_without_time: bool
+    shown: bytes | None = None
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -156,6 +160,15 @@ def save_received(conn: psycopg.Connection[Any], received: Mapping[GenKey, Recei
 def _multirange(received: Received) -> str:
     """As PostgreSQL writes it: psycopg's own objects cost ten times as much to make and send."""
     return "{" + ",".join(f"[{low},{end})" for low, end in received.ranges) + "}"
+
+
+def lock_devices(conn: psycopg.Connection[Any], device_nos: Iterable[int]) -> None:
+    """Let nobody else store other systems' records of these devices before the commit."""
+    conn.execute(
+        "SELECT 1 FROM devices WHERE device_no = ANY(%s::int[]) ORDER BY device_no"
+        " FOR NO KEY UPDATE",
+        (numbers(sorted(set(device_nos))),),
+    )
 
 
 def stored_bodies(
@@ -299,10 +312,10 @@ def update_last_records(conn: psycopg.Connection[Any], records: Sequence[NewReco
         """,
         (
             numbers([r.device_no for r in rows]),
-            numbers([r.gen for r in rows]),
+            numbers([None if r.gen == FORWARDED_GEN else r.gen for r in rows]),
             numbers([r.received_ms for r in rows]),
             numbers([r.t_ms for r in rows]),
-            byteas([r.body for r in rows]),
+            byteas([r.shown or r.body for r in rows]),
         ),
     )
 
@@ -336,6 +349,20 @@ def save_birth(
         },
     ).fetchone()
     return row is not None
+
+
+def save_presence(
+    conn: psycopg.Connection[Any], device_no: int, *, online: bool, at: datetime
+) -> None:
+    """Whether a device is there, as another system tells it."""
+    conn.execute(
+        """
+        INSERT INTO device_state AS s (device_no, online, state_at) VALUES (%s, %s, %s)
+        ON CONFLICT (device_no) DO UPDATE
+            SET online = excluded.online, state_at = excluded.state_at
+        """,
+        (device_no, online, at),
+    )
 
 
 def next_gen(conn: psycopg.Connection[Any], device_no: int) -> int:
