@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import msgspec
 import psycopg
 
-from tracker import alerts
+from tracker import adapters, alerts
 from tracker.anomalies import (
     VERSION,
     Fold,
@@ -173,10 +173,19 @@ def load_records(conn: Connection, batch: Judging) -> None:
 
 
 def _record(stored: StoredRecord) -> Record:
+    if stored.flags & adapters.FOREIGN:
+        return _foreign(stored)
     outcome = decode_record(stored.body)
     if not isinstance(outcome, Decoded):
         raise ValueError(f"a stored record cannot be read: {outcome.detail}")
     return outcome.record
+
+
+def _foreign(stored: StoredRecord) -> Record:
+    record = adapters.record_of(stored.body, stored.flags)
+    if isinstance(record, Record):
+        return record
+    raise ValueError(f"a stored record of another system cannot be read: {record.detail}")
 
 
 def _position(stored: StoredRecord, record: Record) -> FixPosition | None:

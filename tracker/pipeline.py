@@ -14,7 +14,8 @@ from uuid import UUID
 
 import psycopg
 
-from tracker import judging, storing
+from tracker import forwarded, judging, storing
+from tracker.adapters import TRACCAR_TOPIC
 from tracker.anomalies import Limits
 from tracker.db.evaluation import CaseFile
 from tracker.db.quarantine import DEFAULT_BYTES
@@ -23,6 +24,7 @@ from tracker.payload import Reason, Rejected, Topic, parse_topic
 from tracker.storing import Incoming, Storing
 
 STORE: tuple[Callable[[psycopg.Connection[Any], Storing], None], ...] = (
+    forwarded.take_forwarded,
     storing.admit,
     storing.take_births,
     storing.decode,
@@ -41,12 +43,14 @@ def store(
     *,
     quarantine_per_device: int,
     quarantine_bytes: int = DEFAULT_BYTES,
+    traccar_topic: str = TRACCAR_TOPIC,
 ) -> Storing:
     """Stage 1 for one batch. Returns the batch with what is to be acknowledged after the commit."""
     batch = Storing(
         incoming=incoming,
         quarantine_per_device=quarantine_per_device,
         quarantine_bytes=quarantine_bytes,
+        traccar_topic=traccar_topic,
     )
     for step in STORE:
         step(conn, batch)

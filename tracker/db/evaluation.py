@@ -220,6 +220,7 @@ class StoredRecord(Struct, frozen=True):
     received_ms: int
     t_ms: int
     timed: bool
+    flags: int
     body: bytes
 
 
@@ -227,7 +228,7 @@ class StoredRecord(Struct, frozen=True):
 # milliseconds and numbers for names, in binary: this is the widest road in the database.
 _RECORDS = """
 SELECT c.n, t.device_no, (extract(epoch FROM t.received_at) * 1000)::bigint,
-       (extract(epoch FROM t.t_star) * 1000)::bigint, t.body
+       (extract(epoch FROM t.t_star) * 1000)::bigint, t.flags, t.body
 FROM unnest(%(ids)s::uuid[], %(after)s::bigint[]) WITH ORDINALITY AS c (delivery_id, after, n)
 JOIN bindings b USING (delivery_id)
 JOIN telemetry t ON t.device_no = b.device_no
@@ -240,7 +241,7 @@ WHERE b.bound_from IS NOT NULL
 # that has one, else of the nearest higher (detection.md); they are few, and have their own index.
 _TIMELESS = """
 SELECT c.n, t.device_no, (extract(epoch FROM t.received_at) * 1000)::bigint,
-       (extract(epoch FROM n.t_star) * 1000)::bigint, t.body
+       (extract(epoch FROM n.t_star) * 1000)::bigint, t.flags, t.body
 FROM unnest(%(ids)s::uuid[]) WITH ORDINALITY AS c (delivery_id, n)
 JOIN bindings b USING (delivery_id)
 JOIN telemetry t ON t.device_no = b.device_no AND t.t_star IS NULL
@@ -268,7 +269,8 @@ def records_after(conn: Connection, after_ms: Mapping[UUID, int | None]) -> list
     }
     rows = conn.execute(_RECORDS, params, binary=True)
     return [
-        StoredRecord(ids[n - 1], no, received, t, True, body) for n, no, received, t, body in rows
+        StoredRecord(ids[n - 1], no, received, t, True, flags, body)
+        for n, no, received, t, flags, body in rows
     ]
 
 
@@ -276,7 +278,8 @@ def timeless_records(conn: Connection, ids: Sequence[UUID]) -> list[StoredRecord
     """Records without a time of their own, at their neighbours' time."""
     rows = conn.execute(_TIMELESS, {"ids": uuids(ids)}, binary=True)
     return [
-        StoredRecord(ids[n - 1], no, received, t, False, body) for n, no, received, t, body in rows
+        StoredRecord(ids[n - 1], no, received, t, False, flags, body)
+        for n, no, received, t, flags, body in rows
     ]
 
 
