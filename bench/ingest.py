@@ -29,7 +29,7 @@ from tracker import pipeline
 from tracker.anomalies import Limits
 from tracker.embedded.postgres import PrivatePostgres
 from tracker.ingest_mqtt import Acks
-from tracker.judging import Judging
+from tracker.judging import Judging, Remembered
 from tracker.model import from_ms
 from tracker.received import ack_of
 from tracker.storing import Incoming, Storing
@@ -73,6 +73,7 @@ class Run:
         self._conn = conn
         self.meter = Meter.of(conn)
         self._acks = Acks(records=32, seconds=120)
+        self._memory: dict[UUID, Remembered] = {}
 
     def store(self, batch: Sequence[Incoming]) -> None:
         """Stage 1, committed, with the acks that it makes due."""
@@ -96,7 +97,7 @@ class Run:
             pass
 
     def _judge(self, now: datetime) -> int:
-        judging = Judging(now=now, limits=Limits(), limit=EVALUATE)
+        judging = Judging(now=now, limits=Limits(), limit=EVALUATE, memory=self._memory)
         with self._conn.transaction():
             for step in pipeline.JUDGE:
                 with self.meter.stage(f"judge.{step.__name__}"):

@@ -15,8 +15,9 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Histogram
 
-from tracker.db.evaluation import CaseFile, record_fault
+from tracker.db.evaluation import record_fault
 from tracker.db.marks import DIRTY_CHANNEL
+from tracker.judging import Remembered
 from tracker.pipeline import judge
 from tracker.settings import Settings
 
@@ -24,8 +25,8 @@ log = structlog.get_logger(__name__)
 
 LOOK_AGAIN_S = 1.0
 RETRY_S = 1.0
-PLANS = 20_000
-"""Plans kept in memory, some kilobytes each: twice a national fleet's active deliveries a worker."""
+REMEMBERED = 20_000
+"""Deliveries remembered, some kilobytes each: twice a national fleet's active ones."""
 FAULT_RETRY = timedelta(minutes=1)
 """A fault of a detector lasts until its code changes or late data comes: once a minute will do."""
 
@@ -40,7 +41,7 @@ class Evaluator:
     def __init__(self, settings: Settings, stop: threading.Event) -> None:
         self._settings = settings
         self._stop = stop
-        self._plans: dict[UUID, CaseFile] = {}
+        self._memory: dict[UUID, Remembered] = {}
 
     def run(self) -> None:
         """Work until ``stop`` is set; after a lost database, connect again."""
@@ -81,10 +82,10 @@ class Evaluator:
 
     @BATCH_SECONDS.time()
     def _judge(self, conn: psycopg.Connection[Any], limit: int, only: UUID | None = None) -> int:
-        if len(self._plans) > PLANS:
-            self._plans.clear()
+        if len(self._memory) > REMEMBERED:
+            self._memory.clear()
         with conn.transaction():
-            judged = judge(conn, now=datetime.now(UTC), limit=limit, only=only, plans=self._plans)
+            judged = judge(conn, now=datetime.now(UTC), limit=limit, only=only, memory=self._memory)
         JUDGED.inc(judged)
         return judged
 

@@ -49,6 +49,23 @@ from tracker.track import FixPosition, position_of
 Connection = psycopg.Connection[Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Remembered:
+    """What an evaluator still knows of a delivery: its plan, and the fold it last stored.
+
+    Never trusted by itself: the plan holds only for the delivery's version, the fold only if it is
+    the one in the database (``at`` is when that was written), so a rolled back batch or another
+    evaluator's work makes it void.
+    """
+
+    file: CaseFile
+    fold: Fold | None = None
+    at: datetime | None = None
+
+
+Memory = MutableMapping[UUID, Remembered]
+
+
 @dataclass(kw_only=True)
 class Case:
     """One delivery being judged."""
@@ -57,7 +74,7 @@ class Case:
     from_ms: int | None
     status: str
     former: str | None
-    saved: SavedState | None = None
+    resumed: bool = False
     before: Fold = field(default_factory=Fold)
     observations: list[Observation] = field(default_factory=list)
     after: Fold = field(default_factory=Fold)
@@ -86,7 +103,7 @@ class Judging:
     limits: Limits
     limit: int
     only: UUID | None = None
-    plans: MutableMapping[UUID, CaseFile] = field(default_factory=dict)
+    memory: Memory = field(default_factory=dict)
     cases: dict[UUID, Case] = field(default_factory=dict)
     records: list[StoredRecord] = field(default_factory=list)
 
@@ -112,21 +129,31 @@ def claim(conn: Connection, batch: Judging) -> None:
     """Take marked deliveries, with their plans: known ones if no act has changed them since."""
     claims = db.claim(conn, batch.limit, batch.only)
     known = {c.delivery_id: _known(batch, c) for c in claims}
-    missing = [id_ for id_, file in known.items() if file is None]
+    missing = [id_ for id_, remembered in known.items() if remembered is None]
     read = db.case_files(conn, missing) if missing else {}
-    batch.plans.update(read)
     for c in claims:
-        file = known[c.delivery_id] or read.get(c.delivery_id)
+        remembered = known[c.delivery_id]
+        file = remembered.file if remembered else read.get(c.delivery_id)
         if file is not None:
             case = Case(file=file, from_ms=c.from_ms, status=c.status, former=c.assessed)
             batch.cases[c.delivery_id] = case
+            if remembered is not None and remembered.at == c.evaluated_at:
+                _resume(case, remembered.fold)
 
 
-def _known(batch: Judging, claimed: db.Claim) -> CaseFile | None:
-    file = batch.plans.get(claimed.delivery_id)
-    if file is None or claimed.from_ms is None or file.version != claimed.version:
+def _known(batch: Judging, claimed: db.Claim) -> Remembered | None:
+    remembered = batch.memory.get(claimed.delivery_id)
+    if remembered is None or claimed.from_ms is None:
         return None
-    return file
+    return remembered if remembered.file.version == claimed.version else None
+
+
+def _resume(case: Case, before: Fold | None) -> None:
+    """Go on from a state if all news lies after it."""
+    if before is None or before.upto_ms is None or case.from_ms is None:
+        return
+    if before.upto_ms < case.from_ms:
+        case.before, case.resumed = before, True
 
 
 def load_states(conn: Connection, batch: Judging) -> None:
@@ -136,15 +163,17 @@ def load_states(conn: Connection, batch: Judging) -> None:
     may move them.
     """
     batch.records = db.timeless_records(conn, list(batch.cases))
+    for id_ in {record.delivery_id for record in batch.records}:
+        batch.cases[id_].before, batch.cases[id_].resumed = Fold(), False
     whole = {record.delivery_id for record in batch.records}
     before = {
         id_: case.from_ms
         for id_, case in batch.cases.items()
-        if case.from_ms is not None and id_ not in whole
+        if case.from_ms is not None and not case.resumed and id_ not in whole
     }
-    for id_, saved in db.states_before(conn, before, batch.state_version).items():
-        case = batch.cases[id_]
-        case.saved, case.before = saved, load(saved.state)
+    if before:
+        for id_, saved in db.states_before(conn, before, batch.state_version).items():
+            _resume(batch.cases[id_], load(saved.state))
 
 
 def load_records(conn: Connection, batch: Judging) -> None:
@@ -246,8 +275,10 @@ def fold_records(conn: Connection, batch: Judging) -> None:
         case.now = present(case.after, scenery)
         if case.from_ms is None or case.from_ms < db.FOREVER_MS:
             late[id_] = case.before.upto_ms
-        if case.saved is not None and _new_hour(case):
-            kept.append(case.saved)
+        upto_ms = case.before.upto_ms
+        if upto_ms is not None and _new_hour(case):
+            state = dump(case.before)
+            kept.append(SavedState(delivery_id=id_, upto_ms=upto_ms, state=state))
     db.forget_states_after(conn, late)
     db.keep_states(conn, kept, batch.state_version)
 
@@ -446,6 +477,8 @@ def save(conn: Connection, batch: Judging) -> None:
         version=batch.state_version,
         now=batch.now,
     )
+    for id_, case in batch.cases.items():
+        batch.memory[id_] = Remembered(file=case.file, fold=case.after, at=batch.now)
     newest = [
         (id_, case.file.device_nos[device], newest)
         for id_, case in batch.cases.items()

@@ -7,7 +7,7 @@ only after that commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,9 +17,8 @@ import psycopg
 from tracker import forwarded, judging, storing
 from tracker.adapters import TRACCAR_TOPIC
 from tracker.anomalies import Limits
-from tracker.db.evaluation import CaseFile
 from tracker.db.quarantine import DEFAULT_BYTES
-from tracker.judging import Judging
+from tracker.judging import Judging, Memory
 from tracker.payload import Reason, Rejected, Topic, parse_topic
 from tracker.storing import Incoming, Storing
 
@@ -78,18 +77,19 @@ def judge(
     limit: int,
     limits: Limits | None = None,
     only: UUID | None = None,
-    plans: MutableMapping[UUID, CaseFile] | None = None,
+    memory: Memory | None = None,
 ) -> int:
     """Stage 2 for up to ``limit`` deliveries (or one, ``only``); how many it judged.
 
-    ``now`` is the one clock of the batch. ``plans``: the caller's memory of plans read before.
+    ``now`` is the one clock of the batch. ``memory``: what the caller remembers of earlier
+    batches; the database is asked whether it still holds.
     """
     batch = Judging(
         now=now,
         limits=limits or Limits(),
         limit=limit,
         only=only,
-        plans={} if plans is None else plans,
+        memory={} if memory is None else memory,
     )
     judging.claim(conn, batch)
     if batch.cases:

@@ -26,11 +26,11 @@ _BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 _BEGINNING_MS = to_ms(_BEGINNING)
 
 
-class Claim(Struct, frozen=True, kw_only=True):
+class Claim(Struct, frozen=True):
     """A delivery to be judged; ``from_ms`` None: from its start.
 
     ``version`` and ``status``: the delivery's own, which tell whether a plan read before still
-    holds: every act of a person changes them.
+    holds: every act of a person changes them. ``evaluated_at`` tells the same of the fold.
     """
 
     delivery_id: UUID
@@ -38,6 +38,7 @@ class Claim(Struct, frozen=True, kw_only=True):
     version: int
     status: str
     assessed: str | None
+    evaluated_at: datetime | None
 
 
 def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]:
@@ -77,7 +78,7 @@ def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]
         WITH gone AS (
             DELETE FROM dirty WHERE delivery_id = ANY(%s::uuid[]) RETURNING delivery_id, from_t
         )
-        SELECT g.delivery_id, g.from_ms, d.version, d.status, s.assessed
+        SELECT g.delivery_id, g.from_ms, d.version, d.status, s.assessed, s.evaluated_at
         FROM (
             SELECT delivery_id, CASE WHEN bool_and(from_t IS NOT NULL)
                 THEN (extract(epoch FROM min(from_t)) * 1000)::bigint END AS from_ms
@@ -89,10 +90,7 @@ def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]
         (uuids([row[0] for row in ids]),),
         binary=True,
     ).fetchall()
-    return [
-        Claim(delivery_id=id_, from_ms=from_ms_, version=version, status=status, assessed=assessed)
-        for id_, from_ms_, version, status, assessed in rows
-    ]
+    return [Claim(*row) for row in rows]
 
 
 # ---------------------------------------------------------------- plans
