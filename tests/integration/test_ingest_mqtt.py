@@ -18,9 +18,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.support.seed import World, at, record
 from tests.support.services import Broker
 from tests.support.waiting import wait_until
+from tracker.db.leases import sessions_up
 from tracker.ingest_mqtt import run
 from tracker.payload import Key, shard_of, sign, topic_of
 from tracker.settings import Settings, load_settings
+from tracker.shards import shards_wanted
 
 WAIT_S = 20.0
 KEY = Key(kid="k1", secret=b"0123456789abcdef0123456789abcdef")
@@ -166,7 +168,9 @@ class Site:
         thread = threading.Thread(target=run, args=(settings, stop), name="ingest")
         thread.start()
         try:
-            # All topics are in one subscription: one retained birth read means all are there.
+            sessions = len(shards_wanted(settings))
+            wait_until(lambda: sessions_up(self.world.conn) == sessions, WAIT_S, "subscriptions")
+            # The births kept by the broker come in no order: this one says some have been read.
             self.wait_state(herald, online=True)
             yield
         finally:

@@ -120,7 +120,7 @@ def pretending(dsn: str, statement: str) -> Iterator[str]:
     """
     with psycopg.connect(dsn, autocommit=True) as conn:
         conn.execute("CREATE SCHEMA pretence")
-        conn.execute(statement)  # type: ignore[call-overload]
+        conn.execute(statement)
     mark = "&" if "?" in dsn else "?"
     yield f"{dsn}{mark}options=-csearch_path%3Dpretence%2Cpg_catalog%2Cpublic"
 
@@ -145,11 +145,10 @@ def test_a_server_without_a_new_enough_postgis_is_refused(
 def test_postgresql_too_old_is_refused(
     empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = migrate.create_engine
-    from sqlalchemy import event
+    from sqlalchemy import create_engine, event
 
     def older(*args: object, **kwargs: object) -> object:
-        engine = real(*args, **kwargs)  # type: ignore[call-overload]
+        engine = create_engine(*args, **kwargs)  # type: ignore[call-overload]
 
         @event.listens_for(engine, "before_cursor_execute", retval=True)
         def answer(_c: object, _cur: object, sql: str, params: object, *_: object) -> object:

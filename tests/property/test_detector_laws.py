@@ -111,7 +111,9 @@ WEEK_MS = 7 * 86_400_000
     )
 )
 def test_silence_is_each_gap_over_its_limit(steps: list[tuple[int, bool | None, int]]) -> None:
-    trip, expected, now_s, moving, sleep_s = [], [], 0, True, 0
+    trip: list[Observation] = []
+    expected: Episodes = []
+    now_s, moving, sleep_s = 0, True, 0
     for gap_s, stated, sleeps_s in steps:
         limit_s = sleep_s + (LIMIT_MOVING_S if moving else LIMIT_PARKED_S)
         if trip and gap_s > limit_s:
@@ -148,7 +150,8 @@ crawls = st.lists(
 
 
 def crawl(steps: list[tuple[int, int, bool]]) -> list[Observation]:
-    trip, now_s, progress_m = [], 0, 0
+    trip: list[Observation] = []
+    now_s, progress_m = 0, 0
     for gap_s, step_m, parked in steps:
         now_s += gap_s
         progress_m += step_m

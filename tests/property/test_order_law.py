@@ -33,7 +33,8 @@ def test_folding_in_parts_is_folding_in_one_go(
     trip: list[Observation], scene: Scenery, data: Any
 ) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(trip)), max_size=4)))
-    state, found = Fold(), []
+    state = Fold()
+    found: list[Finding] = []
     for start, end in zip([0, *cuts], [*cuts, len(trip)], strict=True):
         state, over = fold(load(dump(state)), trip[start:end], scene)
         found += over

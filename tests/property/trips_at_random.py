@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -47,7 +49,7 @@ def trips(draw: st.DrawFn, *, most: int = 30) -> list[Observation]:
 
 
 def _observation(draw: st.DrawFn, seq: int, now_s: float, progress_m: float) -> Observation:
-    fields = {
+    fields: dict[str, Any] = {
         "seq": seq,
         "device": draw(st.sampled_from([DEVICE, DEVICE, OTHER])),
         "moving": draw(st.sampled_from([None, None, True, False])),

@@ -20,7 +20,8 @@ def record(*, ts: int = TS_MS, tq: str | None = "gnss", fix: WireFix | None = No
 
 
 def gnss(**fields: Any) -> WireFix:
-    return WireFix(**({"t": FIX_MS, "ok": True, "src": "gnss"} | fields))
+    good: dict[str, Any] = {"t": FIX_MS, "ok": True, "src": "gnss"}
+    return WireFix(**(good | fields))
 
 
 def test_the_time_of_a_satellite_fix_comes_first() -> None:

@@ -17,7 +17,8 @@ FAR_M = 100_000.0
 
 
 def walk(trip: Iterable[Observation]) -> tuple[Track, list[Step]]:
-    track, decided = Track(), []
+    track = Track()
+    decided: list[Step] = []
     for seen in trip:
         track, steps = advance(track, seen)
         decided.extend(steps)
@@ -36,7 +37,14 @@ def valid_s(trip: Iterable[Observation], *, settled: bool = False) -> list[float
 
 
 def wire(**fields: Any) -> Record:
-    good = {"t": T_MS, "ok": True, "lat": 43.5, "lon": 76.0, "src": "gnss", "acc": 4.0}
+    good: dict[str, Any] = {
+        "t": T_MS,
+        "ok": True,
+        "lat": 43.5,
+        "lon": 76.0,
+        "src": "gnss",
+        "acc": 4.0,
+    }
     return Record(v=1, gen=0, seq=1, ts=T_MS, fix=WireFix(**(good | fields)))
 
 

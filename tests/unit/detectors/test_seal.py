@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.unit.detectors.trips import act, at, episodes, findings, record, reseal
@@ -14,7 +16,7 @@ KINDS = [
     ),
 ]
 each = pytest.mark.parametrize(("code", "event", "state", "whole"), KINDS)
-Fields = dict[str, str]
+Fields = dict[str, Any]
 
 
 def seal(at_s: float, fields: Fields) -> Observation:
