@@ -2,9 +2,9 @@
 
 The floor is the storing stage alone: decode, identity, unique insert, received numbers, marks,
 acks, no evaluation, no signatures. It is set against storing and judging until every delivery is
-settled, with every detector on: in turns in one process, which shows what each step costs where
-nothing coalesces; all stored and then judged at once, as a backlog is; and as the product runs,
-with a second process judging meanwhile. The broker is not in it: see ``bench.latency``.
+settled, with every detector on: as the product runs, with a second process judging meanwhile
+(full); in turns in one process, which shows what each step costs where nothing coalesces; and all
+stored and then judged at once, as a backlog is. The broker is not in it: see ``bench.latency``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
+from uuid import UUID
 
 import psycopg
 
@@ -135,23 +136,21 @@ def measure(load: Load) -> dict[str, Any]:
     with running_server() as server:
         make_template(server, load)
         floor, size = run_floor(server, load, batches)
+        turns = run_in_turns(server, load, batches)
+        backlog = run_in_turns(server, load, batches, at_once=True)
         full = run_full(server, load, batches)
-        backlog = run_full(server, load, batches, at_once=True)
-        both = run_two_processes(server, load, batches)
     return {
         **{"floor_rps": round(floor.rps), "full_rps": round(full.rps)},
         "ratio": round(full.rps / floor.rps, 3),
-        "backlog_rps": round(backlog.rps),
-        "two_processes_rps": round(both.rps),
-        "two_processes_ratio": round(both.rps / floor.rps, 3),
+        **{"turns_rps": round(turns.rps), "backlog_rps": round(backlog.rps)},
         "floor_cpu_us": round(floor.cpu_us),
-        "full_cpu_us": round(full.cpu_us),
+        "turns_cpu_us": round(turns.cpu_us),
         "backlog_cpu_us": round(backlog.cpu_us),
         **{"deliveries": load.deliveries, "records": load.records, "batch_records": BATCH},
         "signed": False,
         "payload_bytes": round(sum(len(m.payload) for b in batches for m in b) / load.records),
         "bytes_per_record": size,
-        "cpu_us_per_record": full.stages,
+        "cpu_us_per_record": turns.stages,
         **machine(),
     }
 
@@ -172,7 +171,7 @@ def run_floor(
         return measured, _size(conn, load.records)
 
 
-def run_full(
+def run_in_turns(
     server: PrivatePostgres, load: Load, batches: list[list[Incoming]], *, at_once: bool = False
 ) -> Measured:
     """Storing and judging in turns: after each batch every delivery is settled.
@@ -193,9 +192,7 @@ def run_full(
         )
 
 
-def run_two_processes(
-    server: PrivatePostgres, load: Load, batches: list[list[Incoming]]
-) -> Measured:
+def run_full(server: PrivatePostgres, load: Load, batches: list[list[Incoming]]) -> Measured:
     """Storing flat out while ``tracker evaluate`` judges; over when all is settled."""
     with clone(server, "bench_both") as dsn, connected(dsn) as conn, process("evaluate", dsn):
         _wait(conn, EVALUATOR_READY)
