@@ -299,12 +299,19 @@ class Standing(Struct, frozen=True, kw_only=True):
 def write_standings(
     conn: Connection, standings: Sequence[Standing], *, version: str, now: datetime
 ) -> None:
-    """Write where evaluation stands, for a whole batch; former faults are over."""
+    """Write where evaluation stands, for a whole batch; former faults are over.
+
+    A clock that stands and comes sooner is left: looking once too often costs less than changing
+    an indexed column with every record.
+    """
     assessments = [w.assessment for w in standings]
     conn.execute(
         """
         UPDATE delivery_state s SET
-            evaluated_at = %(now)s, next_clock_at = to_timestamp(w.clock / 1000.0),
+            evaluated_at = %(now)s,
+            next_clock_at = CASE
+                WHEN s.next_clock_at > %(now)s AND s.next_clock_at <= to_timestamp(w.clock / 1000.0)
+                THEN s.next_clock_at ELSE to_timestamp(w.clock / 1000.0) END,
             progress_m = w.progress, upto = to_timestamp(w.upto / 1000.0), state = w.state,
             state_version = %(version)s,
             probability = coalesce(w.p, s.probability),

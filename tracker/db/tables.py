@@ -367,9 +367,7 @@ class SignedMessage(Base):
     received_at: Mapped[datetime]
     topic: Mapped[str]
     payload: Mapped[bytes]
-    __table_args__ = (
-        Index("ix_signed_messages_received", "received_at", postgresql_using="brin"),
-    )
+    __table_args__ = (Index("ix_signed_messages_received", "received_at", postgresql_using="brin"),)
 
 
 class Archive(Base):
@@ -513,7 +511,11 @@ class Checkpoint(Base):
 
 
 class DevicePosition(Base):
-    """The newest valid position of a bound device, for the live map."""
+    """The newest valid position of a bound device, for the live map.
+
+    No index but those that never change: a row is rewritten with every record of its device, and
+    reading a whole fleet's rows takes milliseconds.
+    """
 
     __tablename__ = "device_positions"
     device_no: Mapped[int] = mapped_column(ForeignKey("devices.device_no"), primary_key=True)
@@ -525,8 +527,7 @@ class DevicePosition(Base):
     moving: Mapped[bool | None]
     progress_m: Mapped[float | None]
     distance_m: Mapped[float | None]
-    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp(), index=True)
-    __table_args__ = (Index("ix_device_positions_geom", "geom", postgresql_using="gist"),)
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
 # ---------------------------------------------------------------- findings

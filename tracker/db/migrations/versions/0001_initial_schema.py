@@ -313,17 +313,6 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_device_positions_delivery_id"), "device_positions", ["delivery_id"], unique=False
     )
-    op.create_geospatial_index(
-        "ix_device_positions_geom",
-        "device_positions",
-        ["geom"],
-        unique=False,
-        postgresql_using="gist",
-        postgresql_ops={},
-    )
-    op.create_index(
-        op.f("ix_device_positions_updated_at"), "device_positions", ["updated_at"], unique=False
-    )
     op.create_table(
         "device_received",
         sa.Column("device_no", sa.Integer(), nullable=False),
@@ -779,13 +768,6 @@ def downgrade() -> None:
     op.drop_geospatial_table("posts")
     op.drop_table("device_state")
     op.drop_table("device_received")
-    op.drop_index(op.f("ix_device_positions_updated_at"), table_name="device_positions")
-    op.drop_geospatial_index(
-        "ix_device_positions_geom",
-        table_name="device_positions",
-        postgresql_using="gist",
-        column_name="geom",
-    )
     op.drop_index(op.f("ix_device_positions_delivery_id"), table_name="device_positions")
     op.drop_geospatial_table("device_positions")
     op.drop_table("device_keys")
