@@ -32,7 +32,7 @@ ROOT = "cts/v1"
 
 _DEVICE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TRAILER = re.compile(rb"([A-Za-z0-9_-]{1,32})\.([A-Za-z0-9_-]{22})(?:==)?")
-_ARRAY = re.compile(rb"[ \t\r\n]*\[")
+_ARRAY = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*")
 _COMMA = re.compile(r"[ \t\r\n]*,[ \t\r\n]*")
 _CHANNELS = frozenset({"tlm", "evt", "state", "rsp"})
 
@@ -289,10 +289,9 @@ def _split_items(body: bytes) -> tuple[list[bytes], bytes]:
     at = _ARRAY.match(body).end()  # type: ignore[union-attr]
     decode = json.JSONDecoder().raw_decode
     try:
-        while True:
-            start = len(text) - len(text[at:].lstrip(" \t\r\n"))
-            _, end = decode(text, start)
-            items.append(text[start:end].encode("utf-8", "surrogateescape"))
+        while len(items) <= MAX_ARRAY_RECORDS:
+            _, end = decode(text, at)
+            items.append(text[at:end].encode("utf-8", "surrogateescape"))
             comma = _COMMA.match(text, end)
             if comma is None:
                 break
@@ -300,7 +299,8 @@ def _split_items(body: bytes) -> tuple[list[bytes], bytes]:
     except (ValueError, RecursionError):
         return items, text[at:].encode("utf-8", "surrogateescape")
     rest = text[end:].encode("utf-8", "surrogateescape").strip()
-    return items, b"" if rest == b"]" else rest
+    # Of too many items none is kept, so there is no rest to speak of.
+    return items, b"" if rest == b"]" or len(items) > MAX_ARRAY_RECORDS else rest
 
 
 def decode_record(body: bytes) -> Decoded | Rejected:

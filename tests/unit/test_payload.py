@@ -286,6 +286,10 @@ def test_of_a_broken_array_what_stands_before_the_break_is_kept() -> None:
     assert outcomes[0].payload == body(seq=3)[:-19]
 
 
+def test_a_broken_array_of_too_many_is_refused_once_and_read_no_further() -> None:
+    assert summary(b"[" + b"1," * 30_000 + b"x]") == [Reason.TOO_MANY_RECORDS]
+
+
 # ---------------------------------------------------------------- births
 
 
