@@ -26,7 +26,7 @@ def machine() -> dict[str, Any]:
             "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
             "system": platform.platform(terse=True),
             "python": platform.python_version(),
-            "load_before": round(os.getloadavg()[1], 1),
+            "load_average": round(os.getloadavg()[1], 1),
         },
         "commit": _commit(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
