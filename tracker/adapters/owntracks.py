@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 from tracker.adapters.common import (
+    END_MS,
     Adapted,
     Json,
     canonical_text,
@@ -103,9 +104,9 @@ def _record(found: Json, payload: bytes) -> Record | Rejected:
     refused = _refusal(found, payload)
     if refused is not None:
         return refused
-    fix_ms = round((number(found.get("tst")) or 0.0) * 1000)
-    seq = number_of(fix_ms, canonical_text(found, VOLATILE))
-    if seq is None:
+    fix_ms = _instant_ms(found, "tst")
+    seq = number_of(fix_ms or 0, canonical_text(found, VOLATILE))
+    if fix_ms is None or seq is None:
         detail = "tst: not a time in s since 1970 before 2109"
         return refuse(Reason.INVALID_FIELD, detail, payload)
     event = _event(found, fix_ms)
@@ -113,7 +114,7 @@ def _record(found: Json, payload: bytes) -> Record | Rejected:
         v=VERSION,
         gen=FORWARDED_GEN,
         seq=seq,
-        ts=round((number(found.get("created_at"), 1) or fix_ms / 1000) * 1000),
+        ts=_instant_ms(found, "created_at") or fix_ms,
         tq="net",
         hist=True if found.get("conn") == "o" else None,
         why="evt" if event else REASONS.get(_trigger(found)),
@@ -139,6 +140,11 @@ def _refusal(found: Json, payload: bytes) -> Rejected | None:
 
 def _coordinate(found: Json, key: str, most: float) -> float | None:
     return number(found.get(key), -most, most)
+
+
+def _instant_ms(found: Json, key: str) -> int | None:
+    seconds = number(found.get(key), 0, END_MS // 1000)
+    return None if seconds is None else round(seconds * 1000)
 
 
 def _trigger(found: Json) -> str:

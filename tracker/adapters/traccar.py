@@ -110,20 +110,18 @@ def _record(found: Json, payload: bytes) -> Record | Rejected:
 
 
 def _clock(position: Json) -> tuple[int, str] | None:
-    """``ts`` and its quality: the device's clock, or the server's where that cannot be right.
+    """``ts`` and its quality: the device's clock, or the server's where no time of the device's can
+    be right.
 
-    The server's is the better witness of a device that lives in 1970 or in tomorrow; the fix keeps
+    The server is the better witness of a device that lives in 1970 or in tomorrow; the fix keeps
     the device's word, so the record is flagged all the same.
     """
-    device_ms = instant_ms(position.get("deviceTime"))
     fix_ms = instant_ms(position.get("fixTime"))
+    device_ms = instant_ms(position.get("deviceTime"))
     server_ms = instant_ms(position.get("serverTime"))
-    if device_ms is None:
-        device_ms = fix_ms
-    if device_ms is not None and (
-        server_ms is None or plausible(device_ms, server_ms)[0] is not None
-    ):
-        return device_ms, "gnss" if device_ms == fix_ms else "rtc"
+    told = [t for t in (device_ms, fix_ms) if t is not None]
+    if told and (server_ms is None or any(plausible(t, server_ms)[0] is not None for t in told)):
+        return told[0], "gnss" if told[0] == fix_ms else "rtc"
     return None if server_ms is None else (server_ms, "net")
 
 

@@ -12,8 +12,9 @@ import msgspec
 import psycopg
 from psycopg.rows import dict_row
 
+from tracker import adapters
 from tracker.db.reading import Row
-from tracker.model import to_ms
+from tracker.model import Record, to_ms
 
 # track_devices: the devices of a delivery with the time they were bound, and how many of their
 # records carry a position then. Counted apart, so that the points can be streamed in the order of
@@ -38,8 +39,8 @@ FROM bound ORDER BY id
 # track_points: a device's records that carry a position, thinned evenly: the first of each stride
 # and the last. Thinning by rank and not by distance keeps the shape of time: a stop stays a stop.
 _POINTS: LiteralString = """
-SELECT t_star, ST_X(geom), ST_Y(geom), body FROM (
-    SELECT t_star, geom, body, row_number() OVER (ORDER BY t_star, gen, seq) AS n
+SELECT t_star, ST_X(geom), ST_Y(geom), flags, body FROM (
+    SELECT t_star, geom, flags, body, row_number() OVER (ORDER BY t_star, gen, seq) AS n
     FROM telemetry
     WHERE device_no = %(device_no)s AND t_star BETWEEN %(t0)s AND %(t1)s AND geom IS NOT NULL
 ) numbered
@@ -120,8 +121,8 @@ def _track(conn: psycopg.Connection[Any], device: Row, limit: int) -> DeviceTrac
 def _points(rows: Iterable[tuple[Any, ...]]) -> Iterator[TrackPoint]:
     """Those that are fixes from GNSS, away from 0,0, and newer than the one before."""
     newest_ms = -1
-    for t, lon, lat, body in rows:
-        fix = _fix(body)
+    for t, lon, lat, flags, body in rows:
+        fix = _fix(body, flags)
         fix_ms = fix.t if isinstance(fix.t, int) else to_ms(t)
         if fix.ok is False or fix.src not in (None, "gnss") or (lon == 0 and lat == 0):
             continue
@@ -133,9 +134,13 @@ def _points(rows: Iterable[tuple[Any, ...]]) -> Iterator[TrackPoint]:
         )
 
 
-def _fix(body: bytes) -> _Fix:
-    """The fix as stored. Another device's dialect may keep it elsewhere: then only the place."""
+def _fix(body: bytes, flags: int) -> _Fix:
+    """The fix as stored, in our own words or in another system's."""
     try:
+        if flags & adapters.FOREIGN:
+            record = adapters.record_of(body, flags)
+            fix = record.fix if isinstance(record, Record) else None
+            return _Fix() if fix is None else _Fix(fix.t, fix.ok, fix.spd, fix.hdg, fix.src)
         return _decode(body).fix or _Fix()
     except msgspec.MsgspecError:
         return _Fix()
