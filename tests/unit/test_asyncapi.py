@@ -18,11 +18,9 @@ from tracker.payload import (
     MAX_ARRAY_BYTES,
     MAX_RECORD_BYTES,
     Birth,
-    Decoded,
     Reason,
     Rejected,
     decode_birth,
-    decode_record,
     decode_records,
 )
 from tracker.received import Received, ack_of
@@ -67,8 +65,13 @@ def contract_takes(schema: str, body: bytes) -> bool:
         return False
     try:
         value = json.loads(body)
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except ValueError:
         return False
+    if schema == "Records" and isinstance(value, list):
+        sizes = [len(json.dumps(item, separators=(",", ":")).encode()) for item in value]
+        if any(size > MOST_BYTES["Record"] for size in sizes):
+            return False
     return bool(validator(schema).is_valid(value))
 
 
@@ -97,8 +100,7 @@ def test_each_record_of_an_array_has_its_own_verdict(path: Path) -> None:
     for item, reason in zip(golden["payload"], golden["reasons"], strict=True):
         body = json.dumps(item).encode()
         assert contract_takes("Record", body) == (reason is None)
-        outcome = decode_record(body)
-        assert isinstance(outcome, Decoded) == (reason is None)
+        assert decoder_reasons("Record", body) == [reason]
 
 
 def test_golden_payloads_cover_every_reason_that_content_can_have() -> None:
