@@ -31,6 +31,10 @@ export class ApiError extends Error {
 const cookie = (name) =>
   document.cookie.split("; ").find((c) => c.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
 
+// After "Log out" the answers still on their way are refused: they must not lead elsewhere.
+let leaving = false;
+document.querySelector(".logout")?.addEventListener("submit", () => { leaving = true; });
+
 /** Call the API. Throws ApiError; goes to the log-in when the session has ended. */
 export async function api(path, { method = "GET", body, signal } = {}) {
   const headers = { Accept: "application/json" };
@@ -47,7 +51,7 @@ export async function api(path, { method = "GET", body, signal } = {}) {
     throw new ApiError(0, { detail: t("No connection to the server.") });
   }
   if (answer.status === 401) {
-    location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+    if (!leaving) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
     return new Promise(() => {}); // the page is being left
   }
   const data = answer.status === 204 ? null : await answer.json().catch(() => ({}));
