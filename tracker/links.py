@@ -480,7 +480,8 @@ class Links:
     def _count_up(self) -> None:
         self._up = sum(session.up for session in self._sessions.values())
         LINKS_UP.set(self._up)
-        if self._up == len(self._held):
+        if self._up and self._up == len(self._held):
+            log.info("connected", sessions=self._up)
             self.changed.set()
 
     # ------------------------------------------------------------ paho's callbacks

@@ -68,6 +68,11 @@ def _unfair(
     return None
 
 
+def shards_wanted(settings: Settings) -> frozenset[int]:
+    """What a worker with these settings would take: its shards, and the foreign one."""
+    return parse_shards(settings.shards) | {FOREIGN}
+
+
 def worker_name() -> str:
     """A name that no other worker has or had: a restarted process is another worker."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -80,7 +85,7 @@ class Keeper:
         self._settings = settings
         self._worker = worker
         self._links = links
-        self._wanted = parse_shards(settings.shards) | {FOREIGN}
+        self._wanted = shards_wanted(settings)
         self._owned: Set[int] = frozenset()
         self._conn: psycopg.Connection[Any] | None = None
         self._stop = threading.Event()

@@ -142,6 +142,11 @@ def leave(conn: psycopg.Connection[Any], worker: str) -> None:
         conn.execute("DELETE FROM ingest_workers WHERE id = %s", (worker,))
 
 
+def forget_workers(conn: psycopg.Connection[Any]) -> None:
+    """Declare all workers dead. For one who knows that none runs: a stack before it starts any."""
+    conn.execute("DELETE FROM ingest_workers")
+
+
 def hold_owned(conn: psycopg.Connection[Any], worker: str, shards: Collection[int]) -> set[int]:
     """Those of the shards that the worker owns, kept so until the transaction ends.
 

@@ -7,21 +7,26 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import structlog
 
-from tracker.embedded.children import LOOPBACK, choose_port
+from tracker.db.leases import forget_workers, sessions_up
+from tracker.broker.rules import Ports
+from tracker.embedded.children import LOOPBACK, Account, choose_port
 from tracker.embedded.datadir import DataDir
-from tracker.embedded.mosquitto import PrivateMosquitto, SubscriptionCount
+from tracker.embedded.mosquitto import PrivateMosquitto
 from tracker.embedded.parts import find_mosquitto, find_postgres
 from tracker.embedded.postgres import PrivatePostgres
+from tracker.embedded.secured import SecuredBroker, SyncThread, secured_broker
 from tracker.embedded.workers import TendedService, Worker
 from tracker.errors import SetupError
 from tracker.settings import PREFIX, load_settings
+from tracker.shards import shards_wanted
 
 ADMIN = "admin"
 WORKERS = ("ingest", "evaluate", "watch", "api")
@@ -38,12 +43,16 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackOptions:
-    """What the caller of ``tracker up`` decides; ports are free ones where ``None``."""
+    """What the caller of ``tracker up`` decides; ports are free ones where ``None``.
+
+    ``secure``: the broker asks for TLS and a password or certificate, and has an access list.
+    """
 
     data: Path
     http_port: int | None = None
     mqtt_port: int | None = None
     usual_http_port: int | None = None
+    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +60,7 @@ class RunningStack:
     """A ready stack and the processes to watch."""
 
     info: dict[str, Any]
-    watched: tuple[Worker | TendedService, ...]
+    watched: tuple[Worker | TendedService | SyncThread, ...]
 
     def supervise(self, stop: threading.Event) -> None:
         """Restart what falls until ``stop``. Call it from the thread that started the stack."""
@@ -72,24 +81,32 @@ def running_stack(options: StackOptions, stop: threading.Event) -> Iterator[Runn
     with ExitStack() as cleanup:
         directory = cleanup.enter_context(DataDir(options.data))
         ports = _ports(options, directory)
-        postgres, mosquitto = _services(directory)
+        home, account = _home(directory)
+        postgres = _postgres(directory, home, account)
         cleanup.callback(postgres.stop)
         _go_on(stop)
         postgres.prepare()
         postgres.start(ports["database"])
         _go_on(stop)
+        dsn = postgres.dsn()
+        # Before the broker: a secured one reads its users from the database.
+        _prepare_database(dsn, directory.memory.admin_password)
+        _go_on(stop)
+        secured = _secured(directory, home, account, ports, dsn) if options.secure else None
+        mosquitto = _mosquitto(directory, home, account, secured)
+        access = secured.access if secured else Access(host=LOOPBACK, port=ports["mqtt"])
         cleanup.callback(mosquitto.stop)
         mosquitto.start(ports["mqtt"])
-        _prepare_database(postgres.dsn(), directory.memory.admin_password)
-        _go_on(stop)
-        workers = _workers(directory, postgres.dsn())
+        workers = _workers(directory, dsn, access)
         cleanup.callback(_end_workers, workers)
         for worker in workers:
             worker.start()
-        _wait_ready(workers, ports, stop)
-        info = _info(directory, postgres.dsn())
+        _wait_ready(workers, ports["http"], access, stop)
         services = (TendedService("postgres", postgres), TendedService("mosquitto", mosquitto))
-        yield RunningStack(info=info, watched=(*services, *workers))
+        yield RunningStack(
+            info=_info(directory, dsn, secured),
+            watched=(*services, *workers, *_sync(cleanup, secured, mosquitto)),
+        )
         log.info("ending the stack")
 
 
@@ -100,6 +117,8 @@ def _ports(options: StackOptions, directory: DataDir) -> dict[str, int]:
         "mqtt": options.mqtt_port or _port_from_env("MQTT_PORT"),
         "database": None,
     }
+    if options.secure:
+        wanted |= {"mqtt_certificates": None, "mqtt_services": None}
     usual = {"http": options.usual_http_port}
     ports = {
         name: choose_port(wanted=port, last=last.get(name, usual.get(name)), what=name.upper())
@@ -115,26 +134,56 @@ def _port_from_env(name: str) -> int | None:
     return int(os.environ.get(PREFIX + name, "0")) or None
 
 
-def _services(directory: DataDir) -> tuple[PrivatePostgres, PrivateMosquitto]:
-    postgres_tools, mosquitto_tools = find_postgres(), find_mosquitto()
-    home, account = directory.services(postgres_tools.bin_dir, Path(mosquitto_tools.program))
-    held = (directory.children_lock,)
-    postgres = PrivatePostgres(
-        tools=postgres_tools,
+def _home(directory: DataDir) -> tuple[Path, Account]:
+    programs = find_postgres().bin_dir, Path(find_mosquitto().program)
+    return directory.services(*programs)
+
+
+def _postgres(directory: DataDir, home: Path, account: Account) -> PrivatePostgres:
+    return PrivatePostgres(
+        tools=find_postgres(),
         home=home / "postgres",
         log=directory.log("postgres"),
         account=account,
         password=directory.memory.database_password,
-        held=held,
+        held=(directory.children_lock,),
     )
-    mosquitto = PrivateMosquitto(
-        tools=mosquitto_tools,
+
+
+def _mosquitto(
+    directory: DataDir, home: Path, account: Account, secured: SecuredBroker | None
+) -> PrivateMosquitto:
+    return PrivateMosquitto(
+        tools=find_mosquitto(),
         home=home / "mosquitto",
         log=directory.log("mosquitto"),
         account=account,
-        held=held,
+        held=(directory.children_lock,),
+        secured=secured,
     )
-    return postgres, mosquitto
+
+
+def _secured(
+    directory: DataDir, home: Path, account: Account, ports: dict[str, int], dsn: str
+) -> SecuredBroker:
+    listening = Ports(
+        devices=ports["mqtt"],
+        certificates=ports["mqtt_certificates"],
+        services=ports["mqtt_services"],
+        bind=LOOPBACK,
+    )
+    return secured_broker(directory.path, home / "mosquitto", account, listening, dsn)
+
+
+def _sync(
+    cleanup: ExitStack, secured: SecuredBroker | None, mosquitto: PrivateMosquitto
+) -> tuple[SyncThread, ...]:
+    if secured is None:
+        return ()
+    thread = SyncThread(secured, mosquitto)
+    cleanup.callback(thread.end)
+    thread.start()
+    return (thread,)
 
 
 def _prepare_database(dsn: str, admin_password: str) -> None:
@@ -146,15 +195,18 @@ def _prepare_database(dsn: str, admin_password: str) -> None:
     ensure_admin(dsn, ADMIN, admin_password)
 
 
-def _workers(directory: DataDir, dsn: str) -> tuple[Worker, ...]:
+def _workers(directory: DataDir, dsn: str, access: Access) -> tuple[Worker, ...]:
     ours = {
         "DATABASE_URL": dsn,
-        "MQTT_HOST": LOOPBACK,
-        "MQTT_PORT": str(directory.memory.ports["mqtt"]),
+        "MQTT_HOST": access.host,
+        "MQTT_PORT": str(access.port),
         "HTTP_HOST": LOOPBACK,
         "HTTP_PORT": str(directory.memory.ports["http"]),
         "SECRET_KEY": directory.memory.secret_key,
     }
+    if access.username and access.password and access.tls_ca:
+        ours |= {"MQTT_USERNAME": access.username, "MQTT_PASSWORD": access.password}
+        ours["MQTT_TLS_CA"] = str(access.tls_ca)
     env = {PREFIX + name: value for name, value in ours.items()}
     return tuple(
         Worker(name=name, env=env, log_path=directory.log(name), held=(directory.children_lock,))
@@ -162,15 +214,19 @@ def _workers(directory: DataDir, dsn: str) -> tuple[Worker, ...]:
     )
 
 
-def _wait_ready(workers: tuple[Worker, ...], ports: dict[str, int], stop: threading.Event) -> None:
+def _wait_ready(
+    workers: tuple[Worker, ...], dsn: str, ports: dict[str, int], stop: threading.Event
+) -> None:
+    """What is published before ingest has subscribed for the first time reaches nobody."""
     deadline = time.monotonic() + READY_S
-    with SubscriptionCount(host=LOOPBACK, port=ports["mqtt"]) as subscriptions:
-        while subscriptions.of_others < 1 or not _is_ready(ports["http"]):
+    sessions = len(shards_wanted(load_settings()))
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        while (waiting := sessions_up(connection) < sessions) or not _is_ready(ports["http"]):
             for worker in workers:
                 if worker.exit_code is not None:
                     raise SetupError(f"{worker.name} ended while starting: {worker.last_words()}")
             if time.monotonic() > deadline:
-                late = "ingest" if subscriptions.of_others < 1 else "the API"
+                late = "ingest" if waiting else "the API"
                 raise SetupError(f"{late} is not ready after {READY_S:g} s; see its log in logs/")
             stop.wait(0.1)
             _go_on(stop)
@@ -184,11 +240,12 @@ def _is_ready(http_port: int) -> bool:
     return answer.status_code == httpx.codes.OK
 
 
-def _info(directory: DataDir, dsn: str) -> dict[str, Any]:
+def _info(directory: DataDir, dsn: str, secured: SecuredBroker | None) -> dict[str, Any]:
     ports = directory.memory.ports
+    more = secured.info() if secured else {}
     return {
         "http": f"http://{LOOPBACK}:{ports['http']}",
-        "mqtt": {"host": LOOPBACK, "port": ports["mqtt"]},
+        "mqtt": {"host": LOOPBACK, "port": ports["mqtt"], **more},
         "database": dsn,
         "admin": {"username": ADMIN, "password": directory.memory.admin_password},
     }
