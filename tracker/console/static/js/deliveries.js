@@ -15,6 +15,7 @@ async function load() {
   running?.abort();
   running = new AbortController();
   $("list").setAttribute("aria-busy", "true");
+  showInAddress();
   try {
     const [page, byCode] = await Promise.all([api(`/deliveries?${query()}`, { signal: running.signal }), postsByCode()]);
     next = page.next;
@@ -33,6 +34,13 @@ function query() {
   for (const [name, value] of new FormData(form)) if (value) wanted.set(name, value);
   if (cursor) wanted.set("cursor", cursor);
   return wanted;
+}
+
+function showInAddress() {
+  const shown = query();
+  shown.delete("limit");
+  shown.delete("cursor");
+  history.replaceState(null, "", `${location.pathname}${shown.size ? `?${shown}` : ""}`);
 }
 
 function showPager() {
@@ -54,9 +62,6 @@ function changed(wait_ms) {
   typing = setTimeout(() => {
     before.length = 0;
     cursor = "";
-    const shown = query();
-    shown.delete("limit");
-    history.replaceState(null, "", `?${shown}`);
     load();
   }, wait_ms);
 }
