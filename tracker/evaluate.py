@@ -6,6 +6,7 @@ must not leave a delivery unjudged. Any number may run: each takes what no other
 
 from __future__ import annotations
 
+import gc
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -112,4 +113,8 @@ class Evaluator:
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Evaluate until ``stop`` is set."""
+    # A batch makes tens of thousands of small values and no cycles: looking for cycles after every
+    # 700 of them was a tenth of the CPU.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
     Evaluator(settings, stop).run()

@@ -17,21 +17,12 @@ from tracker.model import FixFacts, ProgressCandidate, ZoneHit
 from tracker.routes import merge_candidates
 from tracker.track import FixPosition
 
-# facts_of_fixes ---------------------------------------------------------------
-# For each fix: the places on its route that may be meant, and the zones around it.
-#
-# Pieces are looked up in Web Mercator, which is conformal but whose scale grows with latitude by
-# 1/cos: over a distance d it changes by up to tan(lat) * d / R. So a piece whose planar distance
-# is within that margin of the smallest (doubled, plus 1 % for the ellipsoid) may be the nearest
-# on the ellipsoid; farther than 300 km away the margin would be most of the route, and all pieces
-# are measured. The foot of the perpendicular is exact to second order on a short piece, and the
-# distance to it is geodesic.
-#
-# `slack_m` widens the search by the fix's own accuracy, since on a route that passes twice the
-# noise must not decide which pass is meant.
-_FACTS: LiteralString = """
+# The fixes of a batch, each with its point, its point in the plane of the pieces, and the planar
+# metres to one metre on the ground there.
+_FIXES: LiteralString = """
 WITH fix AS MATERIALIZED (
     SELECT f.i, f.route_id, f.t_ms, f.slack_m, f.lat,
+           1 / cos(radians(least(85, abs(f.lat)))) AS scale,
            ST_SetSRID(ST_MakePoint(f.lon, f.lat), 4326) AS pt,
            ST_Transform(
                ST_SetSRID(ST_MakePoint(f.lon, greatest(-85, least(85, f.lat))), 4326), 3857
@@ -41,17 +32,76 @@ WITH fix AS MATERIALIZED (
         %(t_ms)s::bigint[]
     ) WITH ORDINALITY AS f (route_id, lon, lat, slack_m, t_ms, i)
 )
-SELECT fix.i,
-       near.places,
-       (
-           SELECT jsonb_agg(
-               jsonb_build_array(z.code, z.kind, z.max_dwell_s) ORDER BY z.code
-           )
-           FROM zones z
-           WHERE ST_Intersects(z.geom, fix.pt)
-             AND (z.valid_from IS NULL OR z.valid_from <= to_timestamp(fix.t_ms / 1000.0))
-             AND (z.valid_to IS NULL OR z.valid_to > to_timestamp(fix.t_ms / 1000.0))
-       ) AS zones
+"""
+
+# Pieces are looked up in Web Mercator, which is conformal but whose scale grows with latitude by
+# 1/cos: over a distance d it changes by up to tan(lat) * d / R. So a piece whose planar distance
+# is within that margin of the smallest (doubled, plus 1 % for the ellipsoid) may be the nearest
+# on the ellipsoid; farther than 300 km away the margin would be most of the route, and all pieces
+# are measured. `slack_m` widens the search by the fix's own accuracy, since on a route that passes
+# twice the noise must not decide which pass is meant.
+_REACH: LiteralString = """
+    CASE WHEN {d} > 300000 THEN 1e9
+    ELSE {d} * (1.01 + 3 * tan(radians(least(85, abs(fix.lat)))) * {d} / 6371000)
+         + fix.slack_m * fix.scale END
+"""
+
+# The foot of the perpendicular is exact to second order on a short piece, and the distance to it is
+# geodesic.
+_PLACE: LiteralString = """
+    ARRAY[
+        p.start_m + p.length_m * ST_LineLocatePoint(p.geom_plane, fix.plane),
+        ST_Distance(
+            ST_Transform(ST_ClosestPoint(p.geom_plane, fix.plane), 4326)::geography,
+            fix.pt::geography
+        ),
+        p.half_width_m
+    ]
+"""
+
+_ZONES: LiteralString = """
+    (
+        SELECT jsonb_agg(jsonb_build_array(z.code, z.kind, z.max_dwell_s) ORDER BY z.code)
+        FROM zones z
+        WHERE ST_Intersects(z.geom, fix.pt)
+          AND (z.valid_from IS NULL OR z.valid_from <= to_timestamp(fix.t_ms / 1000.0))
+          AND (z.valid_to IS NULL OR z.valid_to > to_timestamp(fix.t_ms / 1000.0))
+    )
+"""
+
+# facts_near: for fixes that are on the road or beside it, as nearly all are. One look at the pieces
+# within a radius answers for the whole route if the reach that the nearest of them asks for lies
+# within that radius; `whole` says whether it does.
+_NEAR: LiteralString = (
+    _FIXES
+    + "SELECT fix.i, near.places, "
+    + _ZONES
+    + """ AS zones, coalesce(near.reach <= %(radius_m)s * fix.scale, false) AS whole
+FROM fix
+CROSS JOIN LATERAL (
+    SELECT array_agg(piece.place) AS places,
+"""
+    + _REACH.replace("{d}", "min(piece.d)")
+    + """ AS reach
+    FROM (
+        SELECT ST_Distance(p.geom_plane, fix.plane) AS d, """
+    + _PLACE
+    + """ AS place
+        FROM route_pieces p
+        WHERE p.route_id = fix.route_id
+          AND ST_DWithin(p.geom_plane, fix.plane, %(radius_m)s * fix.scale)
+    ) piece
+) AS near
+ORDER BY fix.i
+"""
+)
+
+# facts_anywhere: for the others. The nearest piece by the index tells how far to look.
+_ANYWHERE: LiteralString = (
+    _FIXES
+    + "SELECT fix.i, near.places, "
+    + _ZONES
+    + """ AS zones, true AS whole
 FROM fix
 CROSS JOIN LATERAL (
     SELECT p.geom_plane <-> fix.plane AS d
@@ -61,28 +111,21 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS nearest
 CROSS JOIN LATERAL (
-    SELECT CASE
-        WHEN nearest.d > 300000 THEN 1e9
-        ELSE nearest.d * (1.01 + 3 * tan(radians(least(85, abs(fix.lat)))) * nearest.d / 6371000)
-             + fix.slack_m / cos(radians(least(85, abs(fix.lat))))
-    END AS m
-) AS reach
-CROSS JOIN LATERAL (
-    SELECT array_agg(
-        ARRAY[
-            p.start_m + p.length_m * ST_LineLocatePoint(p.geom_plane, fix.plane),
-            ST_Distance(
-                ST_Transform(ST_ClosestPoint(p.geom_plane, fix.plane), 4326)::geography,
-                fix.pt::geography
-            ),
-            p.half_width_m
-        ]
-    ) AS places
+    SELECT array_agg("""
+    + _PLACE
+    + """) AS places
     FROM route_pieces p
-    WHERE p.route_id = fix.route_id AND ST_DWithin(p.geom_plane, fix.plane, reach.m)
+    WHERE p.route_id = fix.route_id AND ST_DWithin(p.geom_plane, fix.plane, """
+    + _REACH.replace("{d}", "nearest.d")
+    + """)
 ) AS near
 ORDER BY fix.i
 """
+)
+
+NEAR_M = 1_000.0
+"""Radius of the first look: the usual half-width of a corridor. Wider finds more pieces to measure,
+narrower sends more fixes to the second look."""
 
 SLACK_ACCURACIES = 3.0
 SLACK_M = 50.0
@@ -98,18 +141,32 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
 
 def facts_of_fixes(conn: psycopg.Connection[Any], wanted: Sequence[Wanted]) -> list[FixFacts]:
-    """The facts of each fix, in the order given. One statement, whatever the number of routes."""
+    """The facts of each fix, in the order given; a statement or two, whatever the number."""
     if not wanted:
         return []
+    found = dict(enumerate(_ask(conn, _NEAR, wanted)))
+    far = [i for i, (_, _, whole) in found.items() if not whole]
+    if far:
+        found |= dict(zip(far, _ask(conn, _ANYWHERE, [wanted[i] for i in far]), strict=True))
+    return [_facts(w, found[i][0], found[i][1] or ()) for i, w in enumerate(wanted)]
+
+
+Answer = tuple[list[list[float]], list[list[Any]] | None, bool]
+
+
+def _ask(
+    conn: psycopg.Connection[Any], query: LiteralString, wanted: Sequence[Wanted]
+) -> list[Answer]:
     params = {
+        "radius_m": NEAR_M,
         "route_id": numbers([w.route_id for w in wanted]),
         "lon": numbers([w.position.lon for w in wanted]),
         "lat": numbers([w.position.lat for w in wanted]),
         "slack_m": numbers([_slack_m(w.position) for w in wanted]),
         "t_ms": numbers([w.t_ms for w in wanted]),
     }
-    rows = conn.execute(_FACTS, params, binary=True).fetchall()
-    return [_facts(wanted[i - 1], places, zones or ()) for i, places, zones in rows]
+    rows = conn.execute(query, params, binary=True)
+    return [(places, zones, whole) for _, places, zones, whole in rows]
 
 
 def _slack_m(position: FixPosition) -> float:
