@@ -323,7 +323,10 @@ def update_last_records(conn: psycopg.Connection[Any], records: Sequence[NewReco
 def save_birth(
     conn: psycopg.Connection[Any], device_no: int, birth: Birth, body: str, at: datetime
 ) -> bool:
-    """Take note of a birth, a leave or a will; False if a newer connection has made it void."""
+    """Take note of a birth, a leave or a will; False for a will that a newer birth has made void.
+
+    A birth always counts: a device that was wiped may count its connections from 1 again.
+    """
     row = conn.execute(
         """
         INSERT INTO device_state AS s (device_no, online, conn, boot, gen, birth, state_at)
@@ -335,7 +338,7 @@ def save_birth(
             gen = coalesce(excluded.gen, s.gen),
             birth = coalesce(excluded.birth, s.birth),
             state_at = excluded.state_at
-        WHERE s.conn IS NULL OR excluded.conn IS NULL OR excluded.conn >= s.conn
+        WHERE excluded.online OR s.conn IS NULL OR excluded.conn IS NULL OR excluded.conn >= s.conn
         RETURNING 1
         """,
         {
