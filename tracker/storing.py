@@ -324,11 +324,12 @@ def date_records(_conn: Connection, batch: Storing) -> None:
         if isinstance(arrived.outcome, Rejected):
             batch.refuse_part(arrived.source, arrived.outcome)
         else:
-            index = _message_of(batch, arrived.source)
+            index = message_of(batch, arrived.source)
             batch.records.append(_new_record(arrived, arrived.outcome.record, index))
 
 
-def _message_of(batch: Storing, source: Authentic) -> int | None:
+def message_of(batch: Storing, source: Authentic) -> int | None:
+    """The index in the batch of a signed message that is to be kept whole; None: not signed."""
     if source.signed.kid is None:
         return None
     index = batch.message_index
@@ -381,7 +382,7 @@ def _count_refused(conn: Connection, batch: Storing) -> list[int]:
     kept = [i for i, keep in enumerate(quarantine.count_in(conn, batch.refused, bounds)) if keep]
     for i in kept:
         if i in batch.parts:
-            _message_of(batch, batch.parts[i])
+            message_of(batch, batch.parts[i])
     return kept
 
 

@@ -25,6 +25,7 @@ LAYERS: Mapping[str, int] = {
     "tracker.adapters": 2,
     "tracker.routes": 2,
     "tracker.deliveries": 2,
+    "tracker.retention": 3,
     "tracker.participants": 2,
     "tracker.alerts": 2,
     "tracker.track": 3,
@@ -41,6 +42,9 @@ LAYERS: Mapping[str, int] = {
     "tracker.forwarded": 7,
     "tracker.judging": 7,
     "tracker.pipeline": 7,
+    "tracker.redrive": 7,
+    "tracker.archiving": 7,
+    "tracker.broker": 7,
     "tracker.links": 8,
     "tracker.shards": 8,
     "tracker.ingest_mqtt": 8,
@@ -52,6 +56,9 @@ LAYERS: Mapping[str, int] = {
     "tracker.reference": 8,
     "tracker.embedded": 9,
     "tracker.demo": 10,
+    "tracker.commands": 10,
+    "tracker.terminal": 10,
+    "tracker.broker_commands": 11,
     "tracker.cli": 11,
 }
 
@@ -67,10 +74,14 @@ FAMILIES: Mapping[str, str] = {
     "tracker.forwarded": "pipeline",
     "tracker.judging": "pipeline",
     "tracker.pipeline": "pipeline",
+    "tracker.redrive": "pipeline",
     # Sessions with the broker, leases of shards, and the worker that has both.
     "tracker.links": "ingest",
     "tracker.shards": "ingest",
     "tracker.ingest_mqtt": "ingest",
+    # One command line.
+    "tracker.broker_commands": "commands",
+    "tracker.cli": "commands",
     # One web application.
     "tracker.api": "web",
     "tracker.console": "web",

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 SeverityName = Literal["info", "low", "medium", "high", "critical"]
 AnomalyStatus = Literal["open", "closed", "retracted"]
@@ -299,8 +299,66 @@ class QuarantineOut(BaseModel):
     gen: int | None
     seq: int | None
     size_bytes: int
+    message_id: int | None = Field(
+        None, description="The signed message it is a part of, if that is kept apart."
+    )
     payload_base64: str
     text: str | None = Field(description="The payload as text, where it is UTF-8.")
+
+
+class QuarantineDetail(QuarantineOut):
+    """What was refused, with the signed message it came in."""
+
+    message_base64: str | None = Field(
+        description="That message as it came, its trailer included; null: the payload is whole."
+    )
+
+
+class QuarantineCountOut(BaseModel):
+    """What a sender has in quarantine, and what its bounds kept out: counted, not kept."""
+
+    device_id: str = Field(description="`(unknown)`: all senders that are not registered.")
+    kept: int
+    kept_bytes: int
+    over_limit: int
+    over_limit_bytes: int
+
+
+class QuarantineCountPage(BaseModel):
+    """A page of senders."""
+
+    items: list[QuarantineCountOut]
+    next: str | None
+
+
+class RedriveIn(BaseModel):
+    """Which rows go through the storing stage again; what is left out matches any."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"device": "GPS-0001", "reason": ["unknown_device"]}]},
+    )
+
+    ids: list[Annotated[int, Field(ge=1, lt=2**63)]] | None = Field(None, max_length=1000)
+    device: Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")] | None = None
+    reason: list[Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]] | None = Field(
+        None, max_length=50
+    )
+    since: AwareDatetime | None = None
+    limit: int = Field(
+        10_000, ge=1, le=100_000, description="Rows to look at in this call, or a few more."
+    )
+    after: int = Field(0, ge=0, lt=2**63, description="`next` of the call before.")
+
+
+class RedriveOut(BaseModel):
+    """What a re-drive did."""
+
+    looked_at: int = Field(description="Rows.")
+    stored: int = Field(description="Records that are in telemetry now.")
+    removed: int = Field(description="Rows that left quarantine: stored, or already there.")
+    kept: dict[str, int] = Field(description="What is refused still, by reason.")
+    next: int | None = Field(description="Where to go on, if the limit was reached; else null.")
 
 
 class QuarantinePage(BaseModel):

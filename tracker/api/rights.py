@@ -45,6 +45,7 @@ risk.read                 all      all      -        all      all      all
 positions.read            all      all      own      all      all      all
 stream.read               all      all      own      all      all      all
 quarantine.read           all      -        -        -        all      all
+quarantine.redrive        -        -        -        -        -        -
 console.use               all      all      all      all      all      -
 """
 

@@ -121,7 +121,7 @@ def _save_accounts(conn: Connection, accounts: Mapping[str, _Account]) -> None:
 def recount(conn: Connection, senders: Iterable[str]) -> None:
     """Set what senders have in quarantine to what is there, after rows were taken out of it."""
     totals: dict[str, _Account] = defaultdict(_Account)
-    accounts = _lock_accounts(conn, set(senders))
+    accounts = _lock_accounts(conn, senders)
     rows = conn.execute(
         """
         SELECT coalesce(d.id, %(unknown)s), count(*), sum(q.size_bytes)
@@ -135,6 +135,10 @@ def recount(conn: Connection, senders: Iterable[str]) -> None:
     for sender, account in accounts.items():
         account.kept, account.kept_bytes = totals[sender].kept, totals[sender].kept_bytes
     _save_accounts(conn, accounts)
+    conn.execute(
+        "DELETE FROM quarantine_counts WHERE device_id = ANY(%s) AND kept = 0 AND over_limit = 0",
+        (list(accounts),),
+    )
 
 
 def keep(conn: Connection, refused: Iterable[Refused]) -> None:

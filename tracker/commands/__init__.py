@@ -1,0 +1,1 @@
+"""Groups of the ``tracker`` command, a file each; `tracker.cli` puts them together."""
