@@ -147,6 +147,7 @@ class Worker:
     def __init__(self, home: Path, name: str, dsn: str, broker: Broker | None, **env: str) -> None:
         self.log = home / f"{name}-{random.randrange(10**9)}.log"
         self.metrics_port = free_port()
+        self.killed = False
         settings = {"DATABASE_URL": dsn, "SHARD_LEASE_S": str(LEASE_S), "ACK_S": "2", **env}
         if broker is not None:
             settings |= {"MQTT_HOST": broker.host, "MQTT_PORT": str(broker.port)}
@@ -160,8 +161,14 @@ class Worker:
             )
 
     def kill(self) -> None:
+        self.killed = True
         self.process.kill()
         self.process.wait()
+
+    def assert_not_fallen(self) -> None:
+        """That it has not ended by itself."""
+        ended = self.process.poll()
+        assert self.killed or ended is None, f"ended with {ended}: {self.log.read_text()[-2000:]}"
 
     def pause(self) -> None:
         os.kill(self.process.pid, signal.SIGSTOP)
@@ -212,6 +219,8 @@ class Site:
 
     def wait_serving(self, workers: int = 1) -> None:
         def shares() -> bool:
+            for worker in self.workers:
+                worker.assert_not_fallen()
             counts = [n for (n,) in self.rows("SELECT count(*) FROM shard_leases GROUP BY owner")]
             up = self.query_sessions_up() == SESSIONS
             return up and len(counts) == workers and max(counts) - min(counts) <= 1

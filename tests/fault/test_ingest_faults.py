@@ -11,12 +11,14 @@ import time
 
 import pytest
 
-from tests.fault.site import SEEDS, SESSIONS, Fleet, Site, pause, seconds
-from tests.support.services import Broker
+from tests.fault.site import ROUTE, SEEDS, Fleet, Site, pause, seconds
 from tests.support.waiting import wait_until
 from tracker.embedded import mosquitto
 
 VEHICLES = 16
+CROWD = 600
+RECEIVE_MAXIMUM = 8000
+SPARSE = {"gps": {"moving_s": 300}, "seal": {"moving_s": 600}}
 seeded = pytest.mark.parametrize("seed", SEEDS)
 
 
@@ -75,5 +77,80 @@ def test_the_database_is_killed(site: Site, seed: int) -> None:
     fleet = under_load(site, rng, seed)
     site.kill_database()
     pause(seconds(rng, 0, 2))
+    site.start_database()
+    finished(site, fleet)
+
+
+@seeded
+def test_a_full_queue_drops_and_the_devices_send_again(
+    site: Site, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = random.Random(seed)
+    monkeypatch.setitem(mosquitto.LIMITS, "max_queued_messages", str(rng.randint(5, 20)))
+    site.broker.stop()
+    site.broker.start()
+    (first,) = site.ingesting()
+    fleet = under_load(site, rng, seed)
+    first.kill()
+    # While nobody takes what the broker queues, each device sends what its window allows.
+    wait_until(lambda: outstanding(fleet) > 30 * len(fleet.devices), 20, "full windows")
+    (second,) = site.ingesting()
+    finished(site, fleet)
+    wait_until(lambda: second.metric("tracker_broker_messages_dropped") > 0, 5, "the drops")
+    wait_until(lambda: dropped(site) > 0, 5, "the drops in the database")
+    assert second.said("the broker drops messages")
+
+
+def outstanding(fleet: Fleet) -> int:
+    return sum(device.outstanding for device in fleet.devices)
+
+
+def dropped(site: Site) -> int:
+    rows = site.rows("SELECT max(broker_dropped) FROM ingest_workers")
+    return int(rows[0][0] or 0)
+
+
+@seeded
+def test_hundreds_of_devices_connect_again_after_a_restart_of_the_broker(
+    site: Site, seed: int
+) -> None:
+    """Short trips of many devices, in all shards, that come back at once."""
+    rng = random.Random(seed)
+    site.ingesting(2)
+    fleet = site.fleet(CROWD // 2, seed, route=ROUTE[-2:], start="now-3h", periods=SPARSE)
+    fleet.start(site.broker)
+    wait_until(lambda: online(fleet) == CROWD, 60, f"{CROWD} devices to be connected")
+    pause(seconds(rng, 0, 1))
+    assert fleet.driving
+    site.broker.stop()
+    pause(seconds(rng, 0, 1))
+    site.broker.start()
+    wait_until(
+        lambda: not fleet.driving or min(link.connections for link in fleet.links) >= 2,
+        60,
+        "all devices to be back",
+    )
+    fleet.come_home()
+    site.assert_stored_once(fleet)
+
+
+def online(fleet: Fleet) -> int:
+    return sum(link.connections > 0 for link in fleet.links)
+
+
+@seeded
+def test_a_long_stop_of_the_database(site: Site, seed: int) -> None:
+    """Some seconds of ours, hours of the devices': they drive on until their windows are full."""
+    rng = random.Random(seed)
+    (worker,) = site.ingesting()
+    fleet = under_load(site, rng, seed)
+    site.server.stop()
+    wait_until(lambda: outstanding(fleet) > 100 * len(fleet.devices), 30, "hours of records")
+    settled, made = fleet.acked, fleet.made
+    pause(seconds(rng, 2, 4))
+    assert fleet.acked == settled, "acknowledged without a database"
+    assert worker.metric("tracker_messages_waiting") <= RECEIVE_MAXIMUM
+    assert worker.metric("process_resident_memory_bytes") < 400 * 2**20
+    assert made - settled > 100 * len(fleet.devices)
     site.start_database()
     finished(site, fleet)
