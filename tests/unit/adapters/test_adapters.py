@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from tracker.clocks import time_of
 from tracker.model import FORWARDED_GEN, Record, TimeFlag
 from tracker.payload import MAX_ARRAY_BYTES, Reason, Rejected
 
-GOLDEN = Path(__file__).parents[2] / "data/golden"
+ROOT = Path(__file__).parents[3]
+GOLDEN = ROOT / "tests/data/golden"
 CASES = sorted((GOLDEN / "owntracks").glob("*.json")) + sorted((GOLDEN / "traccar").glob("*.json"))
 CODES = {
     *("rope_cut", "case_open", "unlock_ok", "unlock_denied", "card_illegal", "pin_wrong"),
@@ -139,7 +141,50 @@ def test_the_time_of_the_fix_is_the_time_of_the_record() -> None:
     assert the_record(PHONE, {**HERE, "created_at": 1e308}).ts == 1763719200_000
 
 
+def test_the_booklets_own_example_decodes() -> None:
+    """As its guide to the first publication shows it."""
+    body = (
+        b'{"_type":"location","SSID":"mywifi","alt":154,"batt":53,"conn":"w",'
+        b'"created_at":1706856299,"lat":48.856826,"lon":2.292713,"tid":"j1",'
+        b'"tst":1706856298,"vel":0}'
+    )
+    found = adapted("owntracks/jane/nokia", body)
+    record = found.records[0].record
+    assert found.device == "jane-nokia"
+    assert record.ts == 1706856299_000
+    assert record.fix is not None
+    assert (record.fix.t, record.fix.lat, record.fix.lon) == (1706856298_000, 48.856826, 2.292713)
+    assert (record.fix.alt, record.fix.spd, record.fix.ok) == (154, 0, True)
+    assert record.mot is not None
+    assert record.mot.mov is False
+    assert record.pwr is not None
+    assert record.pwr.bat == 53
+
+
 # ---------------------------------------------------------------- Traccar
+
+
+def test_traccars_own_example_decodes() -> None:
+    """A position as its maintainers' forum shows it, with the device around it."""
+    body = (
+        b'{"position":{"id":0,"attributes":{"batteryLevel":53,"distance":0,'
+        b'"totalDistance":5922.96,"motion":false},"deviceId":1,"type":null,"protocol":"osmand",'
+        b'"serverTime":"2020-05-07T09:48:18.770+0000","deviceTime":"2020-05-07T09:48:15.000+0000",'
+        b'"fixTime":"2020-05-07T09:48:15.000+0000","outdated":false,"valid":true,'
+        b'"latitude":21.1416013,"longitude":99.6410078,"altitude":0,"speed":0,"course":90,'
+        b'"address":null,"accuracy":2200,"network":null},"device":{"id":1,"uniqueId":"123456"}}'
+    )
+    found = adapted(adapters.TRACCAR_TOPIC, body)
+    record = found.records[0].record
+    assert found.device == "123456"
+    assert record.fix is not None
+    assert (record.ts, record.fix.t) == (1588844895_000, 1588844895_000)
+    assert (record.fix.lat, record.fix.lon, record.fix.hdg) == (21.1416013, 99.6410078, 90)
+    assert (record.fix.acc, record.fix.spd, record.fix.ok) == (2200, 0, True)
+    assert record.mot is not None
+    assert (record.mot.mov, record.mot.odo) == (False, None)
+    assert record.pwr is not None
+    assert record.pwr.bat == 53
 
 
 def forwarded(**position: Any) -> dict[str, Any]:
@@ -219,6 +264,17 @@ def test_every_alarm_has_an_event_of_the_contract_and_a_reason() -> None:
     assert {m.event for m in MEANINGS.values()} == set(GRAVITY)
     assert set(GRAVITY) <= CODES
     assert all(m.reason for m in MEANINGS.values())
+
+
+def test_the_guide_tells_what_each_alarm_becomes() -> None:
+    """By the rows of its table: | `alarm`, … | `event`, … | …"""
+    told: dict[str, str] = {}
+    for row in (ROOT / "docs/guides/adapters.md").read_text(encoding="utf-8").splitlines():
+        cells = [re.findall(r"`(\w+)`", cell) for cell in row.split("|")[1:3]]
+        if len(cells) == 2 and set(cells[1]) & set(GRAVITY):
+            events = cells[1] if len(cells[1]) == len(cells[0]) else cells[1] * len(cells[0])
+            told |= dict(zip(cells[0], events, strict=True))
+    assert told == {alarm: meaning.event for alarm, meaning in MEANINGS.items()}
 
 
 def test_alarms_are_told_gravest_first_and_unknown_words_left() -> None:
