@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
-import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,14 +14,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tracker.embedded.stack import Interrupted, RunningStack, StackOptions, running_stack
+from tracker.commands.broker import broker_app, ca_app
+from tracker.embedded.stack import RunningStack, StackOptions, running_stack
 from tracker.errors import SetupError, TrackerError
 from tracker.logs import configure_logging
 from tracker.settings import PREFIX, Settings, load_settings
+from tracker.terminal import stop_on_signal, told_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 user_app = typer.Typer(no_args_is_help=True, help="Users of the API and the console.")
 app.add_typer(user_app, name="user")
+app.add_typer(broker_app, name="broker")
+app.add_typer(ca_app, name="ca")
 
 DataOption = Annotated[Path, typer.Option("--data", help="Directory of all data; kept.")]
 PortOption = Annotated[int | None, typer.Option(min=1, max=65535, help="Default: a free one.")]
@@ -50,9 +52,13 @@ def up(
     as_json: Annotated[bool, typer.Option("--json", help="When ready: one line of JSON.")] = False,
     http_port: PortOption = None,
     mqtt_port: PortOption = None,
+    secure: Annotated[
+        bool,
+        typer.Option("--secure", help="TLS, passwords or certificates, an access list."),
+    ] = False,
 ) -> None:
     """Start the database, the broker and every process; Ctrl-C ends them all."""
-    options = StackOptions(data=data, http_port=http_port, mqtt_port=mqtt_port)
+    options = StackOptions(data=data, http_port=http_port, mqtt_port=mqtt_port, secure=secure)
     with told_errors(), stop_on_signal() as stop, running_stack(options, stop) as stack:
         _announce(stack.info, as_json=as_json)
         stack.supervise(stop)
@@ -131,34 +137,6 @@ def user_add(
 
     with told_errors():
         ensure_admin(load_settings().database_url, username, password)
-
-
-@contextmanager
-def told_errors() -> Iterator[None]:
-    """Turn an expected error into one clear line on stderr and exit code 1."""
-    try:
-        yield
-    except Interrupted:
-        return
-    except TrackerError as exc:
-        typer.echo(f"tracker: {exc.detail}", err=True)
-        raise typer.Exit(1) from exc
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, instead of cutting the work short."""
-    configure_logging("info")
-    stop = threading.Event()
-    handlers = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def _announce(info: dict[str, Any], *, as_json: bool) -> None:

@@ -56,10 +56,9 @@ LAYERS: Mapping[str, int] = {
     "tracker.reference": 8,
     "tracker.embedded": 9,
     "tracker.demo": 10,
-    "tracker.commands": 10,
     "tracker.terminal": 10,
-    "tracker.broker_commands": 11,
-    "tracker.cli": 11,
+    "tracker.commands": 11,
+    "tracker.cli": 12,
 }
 
 FAMILIES: Mapping[str, str] = {
@@ -79,9 +78,6 @@ FAMILIES: Mapping[str, str] = {
     "tracker.links": "ingest",
     "tracker.shards": "ingest",
     "tracker.ingest_mqtt": "ingest",
-    # One command line.
-    "tracker.broker_commands": "commands",
-    "tracker.cli": "commands",
     # One web application.
     "tracker.api": "web",
     "tracker.console": "web",

@@ -1,17 +1,21 @@
-"""A private Mosquitto broker on the loopback, and the one place of its configuration."""
+"""A private Mosquitto broker on the loopback: open to all there, or secured."""
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tracker.broker.rules import LIMITS as LIMITS
+from tracker.broker.rules import open_config
 from tracker.embedded import children
 from tracker.embedded.children import LOOPBACK, Account
 from tracker.embedded.parts import MosquittoTools
@@ -20,42 +24,32 @@ from tracker.errors import SetupError
 START_S = 20.0
 STOP_S = 10.0
 
-LIMITS = {
-    # A broker killed outright loses what came after the last save; the devices send it again.
-    "autosave_interval": "2",
-    # Past this Mosquitto drops in silence; a minute of 10,000 devices and a good margin fit in.
-    "max_queued_messages": "1000000",
-    # Must not be below the ReceiveMaximum of ingest, or its batches starve.
-    "max_inflight_messages": "8000",
-    # Well above the 64 KiB of the contract, so that oversized messages reach the quarantine.
-    "max_packet_size": "1048576",
-    # Longer than the longest backlog a device may bring (30 days).
-    "persistent_client_expiration": "60d",
-    # `SubscriptionCount` waits for it at the start.
-    "sys_interval": "1",
-    "set_tcp_nodelay": "true",
-}
+SETTLE_S = 15.0
+"""After a restart the broker is not told of news before ingest, which tries again every 10 s, is
+back: Mosquitto 2.0 forgets the rights of restored sessions at a reload until their owner connects,
+and drops what comes for them meanwhile."""
 
 
-def config_text(*, port: int, data: Path, bind: str = LOOPBACK) -> str:
-    """The configuration of a broker that keeps its state in ``data``."""
-    lines = [
-        f"listener {port} {bind}",
-        *_access(),
-        "persistence true",
-        f"persistence_location {data}/",
-        *(f"{name} {value}" for name, value in LIMITS.items()),
-        "connection_messages false",
-        "log_dest stderr",
-        "log_timestamp_format %Y-%m-%dT%H:%M:%S",
-        *(f"log_type {kind}" for kind in ("error", "warning", "notice")),
-    ]
-    return "\n".join(lines) + "\n"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How to reach a broker. ``tls_ca``: the authority to trust; with it TLS is on."""
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = None
+    tls_ca: Path | None = None
 
 
-def _access() -> list[str]:
-    """Who may connect. On the loopback everybody; TLS, passwords and the ACL belong here."""
-    return ["allow_anonymous true"]
+class Secured(Protocol):
+    """Access control of a broker: files written before each start."""
+
+    @property
+    def config(self) -> Path:
+        """The configuration to start with."""
+
+    def write(self, home: Path) -> None:
+        """Write everything the broker reads; ``home``: where it keeps its state."""
 
 
 class PrivateMosquitto:
@@ -69,13 +63,16 @@ class PrivateMosquitto:
         log: Path,
         account: Account,
         held: Sequence[int] = (),
+        secured: Secured | None = None,
     ) -> None:
         self._tools = tools
         self._home = home
         self._log = log
         self._account = account
         self._held = held
+        self._secured = secured
         self._process: subprocess.Popen[bytes] | None = None
+        self._settled_s = 0.0
         self.host = LOOPBACK
         self.port = 0
 
@@ -97,9 +94,8 @@ class PrivateMosquitto:
         """
         self.port = port
         self.prepare()
-        config = self._home / "mosquitto.conf"
-        config.write_text(config_text(port=port, data=self._home))
-        self._account.own(config)
+        self._settled_s = time.monotonic() + SETTLE_S if self._process else 0.0
+        config = self._write_config(port)
         with self._log.open("ab") as log:
             self._process = children.start(
                 [self._tools.program, "-c", str(config)],
@@ -110,6 +106,23 @@ class PrivateMosquitto:
                 held=self._held,
             )
         self._wait_ready()
+
+    def reload(self) -> bool:
+        """Have it read its users and certificates again; False while that cannot be."""
+        process = self._process
+        if process is None or process.poll() is not None or time.monotonic() < self._settled_s:
+            return False
+        process.send_signal(signal.SIGHUP)
+        return True
+
+    def _write_config(self, port: int) -> Path:
+        if self._secured is not None:
+            self._secured.write(self._home)
+            return self._secured.config
+        config = self._home / "mosquitto.conf"
+        config.write_text(open_config(port=port, data=self._home))
+        self._account.own(config)
+        return config
 
     def stop(self) -> None:
         """End it; durable sessions and queued messages are saved."""

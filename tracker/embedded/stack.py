@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ import httpx
 import psycopg
 import structlog
 
-from tracker.db.leases import forget_workers, sessions_up
 from tracker.broker.rules import Ports
+from tracker.db.leases import sessions_up
 from tracker.embedded.children import LOOPBACK, Account, choose_port
 from tracker.embedded.datadir import DataDir
-from tracker.embedded.mosquitto import PrivateMosquitto
+from tracker.embedded.mosquitto import Access, PrivateMosquitto
 from tracker.embedded.parts import find_mosquitto, find_postgres
 from tracker.embedded.postgres import PrivatePostgres
 from tracker.embedded.secured import SecuredBroker, SyncThread, secured_broker
@@ -101,7 +101,7 @@ def running_stack(options: StackOptions, stop: threading.Event) -> Iterator[Runn
         cleanup.callback(_end_workers, workers)
         for worker in workers:
             worker.start()
-        _wait_ready(workers, ports["http"], access, stop)
+        _wait_ready(workers, dsn, ports, stop)
         services = (TendedService("postgres", postgres), TendedService("mosquitto", mosquitto))
         yield RunningStack(
             info=_info(directory, dsn, secured),
@@ -187,12 +187,16 @@ def _sync(
 
 
 def _prepare_database(dsn: str, admin_password: str) -> None:
+    from tracker.db.leases import forget_workers
     from tracker.db.migrate import upgrade
     from tracker.db.users import ensure_admin
 
     log.info("migrating the database")
     upgrade(dsn)
     ensure_admin(dsn, ADMIN, admin_password)
+    # The directory is ours alone, so whoever owned shards is dead: nobody need wait for that.
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        forget_workers(connection)
 
 
 def _workers(directory: DataDir, dsn: str, access: Access) -> tuple[Worker, ...]:
