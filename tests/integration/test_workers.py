@@ -1,0 +1,249 @@
+"""Ingest workers side by side: leases in the database, sessions at the broker, order kept."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import paho.mqtt.client as mqtt
+import psycopg
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from tests.support.seed import World, at, record
+from tests.support.services import Broker
+from tests.support.waiting import wait_until
+from tracker.db import leases
+from tracker.db.leases import Health
+from tracker.ingest_mqtt import run
+from tracker.payload import shard_of, topic_of
+from tracker.settings import Settings, load_settings
+
+WAIT_S = 20.0
+SESSIONS = 65
+
+
+# ---------------------------------------------------------------- leases
+
+
+@pytest.fixture
+def conns(database: str) -> Iterator[list[psycopg.Connection[Any]]]:
+    """Two workers' connections and an onlooker's."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(psycopg.connect(database, autocommit=True)) for _ in range(3)]
+
+
+def beat(
+    conn: psycopg.Connection[Any], worker: str, wanted: range = range(4), term_s: float = 60
+) -> leases.View:
+    return leases.beat(conn, worker, wanted, term_s=term_s, health=Health())
+
+
+def test_a_shard_has_one_owner(conns: list[psycopg.Connection[Any]]) -> None:
+    one, two, _ = conns
+    beat(one, "one")
+    assert leases.take(one, "one", range(4)) == {0, 1, 2, 3}
+    view = beat(two, "two")
+    assert view.owners == dict.fromkeys(range(4), "one")
+    assert view.workers.keys() == {"one", "two"}
+    assert leases.take(two, "two", range(4)) == set()
+    leases.release(one, "one", {0, 1})
+    leases.release(two, "two", {2, 3})  # not two's to give
+    assert leases.take(two, "two", range(4)) == {0, 1}
+
+
+def test_a_worker_whose_connection_is_gone_owns_nothing(
+    conns: list[psycopg.Connection[Any]],
+) -> None:
+    one, two, _ = conns
+    beat(one, "one")
+    leases.take(one, "one", range(4))
+    one.close()
+    wait_until(lambda: "one" not in beat(two, "two").workers, WAIT_S, "one to be noticed as gone")
+    assert leases.take(two, "two", range(4)) == {0, 1, 2, 3}
+
+
+def test_a_worker_that_says_nothing_for_its_term_owns_nothing(
+    conns: list[psycopg.Connection[Any]],
+) -> None:
+    one, two, _ = conns
+    beat(one, "one", term_s=0.2)
+    leases.take(one, "one", range(4))
+    wait_until(lambda: "one" not in beat(two, "two").workers, WAIT_S, "the term to end")
+    assert leases.take(two, "two", range(4)) == {0, 1, 2, 3}
+    # Back again, it sees that it owns nothing, and stores nothing.
+    assert "one" not in beat(one, "one").owners.values()
+    with one.transaction():
+        assert leases.hold_owned(one, "one", range(4)) == set()
+
+
+def test_after_a_restart_of_the_server_the_term_counts(
+    conns: list[psycopg.Connection[Any]],
+) -> None:
+    one, two, _ = conns
+    beat(one, "one")
+    leases.take(one, "one", range(4))
+    one.close()
+    # As a server that was started later would see it: that connection cannot be judged.
+    two.execute(
+        "UPDATE ingest_workers SET backend_start = pg_postmaster_start_time() - interval '1 s'"
+    )
+    assert "one" in beat(two, "two").workers
+    assert leases.take(two, "two", range(4)) == set()
+
+
+def test_what_is_being_stored_is_neither_taken_nor_given_up_before_the_commit(
+    conns: list[psycopg.Connection[Any]],
+) -> None:
+    one, two, onlooker = conns
+    beat(one, "one", term_s=0.1)
+    leases.take(one, "one", range(4))
+    given_up = threading.Event()
+
+    def give_up() -> None:
+        leases.release(onlooker, "one", {2})
+        given_up.set()
+
+    with one.transaction():
+        assert leases.hold_owned(one, "one", {1, 2}) == {1, 2}
+        wait_until(lambda: "one" not in beat(two, "two").workers, WAIT_S, "the term to end")
+        assert leases.take(two, "two", range(4)) == {0, 3}
+        thread = threading.Thread(target=give_up)
+        thread.start()
+        assert not given_up.wait(0.3)
+    thread.join(WAIT_S)
+    assert given_up.is_set()
+    assert leases.take(two, "two", range(4)) == {1, 2}
+
+
+# ---------------------------------------------------------------- workers
+
+
+class Site:
+    """A broker, a database and workers in threads of this process."""
+
+    def __init__(self, broker: Broker, world: World, settings: Settings) -> None:
+        self.broker, self.world, self.settings = broker, world, settings
+
+    @contextmanager
+    def worker(self, **more: Any) -> Iterator[None]:
+        stop = threading.Event()
+        settings = self.settings.model_copy(update=more)
+        thread = threading.Thread(target=run, args=(settings, stop), name="ingest")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
+
+    def shares(self) -> list[int]:
+        """How many shards each owner has."""
+        rows = self.world.conn.execute(
+            "SELECT count(*) FROM shard_leases WHERE owner IS NOT NULL GROUP BY owner ORDER BY 1"
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    def wait_shares(self, *counts: int) -> None:
+        wait_until(lambda: self.shares() == list(counts), WAIT_S, f"shares {counts}")
+        total = sum(counts)
+        wait_until(
+            lambda: leases.sessions_up(self.world.conn) == total, WAIT_S, f"{total} sessions"
+        )
+
+    def sender(self) -> mqtt.Client:
+        client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        client.connect(self.broker.host, self.broker.port)
+        client.loop_start()
+        return client
+
+    def stored(self) -> int:
+        row = self.world.conn.execute("SELECT count(*) FROM telemetry").fetchone()
+        return int(row[0]) if row else 0
+
+
+@pytest.fixture
+def site(broker: Broker, database: str) -> Iterator[Site]:
+    world = World(database)
+    settings = load_settings(
+        database_url=database,
+        mqtt_host=broker.host,
+        mqtt_port=broker.port,
+        batch_ms=20,
+        shard_lease_s=1.5,
+    )
+    yield Site(broker, world, settings)
+    world.close()
+
+
+def test_workers_share_fairly_as_they_come_and_go(site: Site) -> None:
+    with site.worker():
+        site.wait_shares(65)
+        with site.worker():
+            site.wait_shares(32, 33)
+            with site.worker():
+                site.wait_shares(21, 22, 22)
+            site.wait_shares(32, 33)
+    with site.worker(shards="0-31"):
+        site.wait_shares(33)
+        with site.worker(shards="32-63"):
+            site.wait_shares(32, 33)
+
+
+def test_each_devices_order_is_kept_while_shards_change_hands(site: Site) -> None:
+    names = [site.world.device(id_=f"device-{n}") for n in range(24)]
+    assert len({shard_of(name) for name in names}) > 15
+    client = site.sender()
+    seqs = itertools.count(1)
+
+    def send_until(shares: list[int]) -> None:
+        """At least some rounds, and on until the workers have these shares."""
+        for n in itertools.count():
+            seq = next(seqs)
+            for name in names:
+                body = json.dumps(record(seq, at(seq), 76.0, 43.5))
+                sent = client.publish(topic_of(name, "gps", "tlm"), body, qos=1)
+            sent.wait_for_publish(WAIT_S)
+            if n >= 20 and site.shares() == shares:
+                return
+            assert n < 5000, f"the workers' shares are not {shares}"
+
+    with site.worker():
+        site.wait_shares(65)
+        send_until([65])
+        with site.worker():
+            send_until([32, 33])
+            with site.worker():
+                send_until([21, 22, 22])
+        send_until([65])
+        total = (next(seqs) - 1) * len(names)
+        wait_until(lambda: site.stored() == total, WAIT_S, "every record")
+    client.disconnect()
+    client.loop_stop()
+    out_of_order = site.world.conn.execute(
+        "SELECT device_no, seq FROM (SELECT *, lag(received_at) OVER ("
+        " PARTITION BY device_no ORDER BY seq) AS before FROM telemetry) t"
+        " WHERE received_at < before"
+    ).fetchall()
+    assert out_of_order == []
+
+
+def test_a_message_left_by_the_dead_goes_to_the_next_owner(site: Site) -> None:
+    """A session belongs to its shard: what the broker queued for it is not tied to a worker."""
+    name = site.world.device()
+    with site.worker():
+        site.wait_shares(65)
+    client = site.sender()
+    for seq in range(1, 11):
+        body = json.dumps(record(seq, at(seq), 76.0, 43.5))
+        client.publish(topic_of(name, "gps", "tlm"), body, qos=1).wait_for_publish(WAIT_S)
+    client.disconnect()
+    client.loop_stop()
+    assert site.stored() == 0
+    with site.worker(), site.worker():
+        wait_until(lambda: site.stored() == 10, WAIT_S, "what was queued")
