@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -57,17 +57,19 @@ class Ledger(Store):
 class Fleet:
     """Simulated vehicles on a thread of their own, each with a seal and a unit."""
 
-    def __init__(self, vehicles: int, seed: int, **trip: Any) -> None:
+    def __init__(
+        self, vehicles: int, seed: int, devices: Mapping[str, Any] | None = None, **trip: Any
+    ) -> None:
+        """``devices``, ``trip``: more of the plan, for each device and for each vehicle."""
+        seal = {"kind": "seal", "key": {"kid": "k1", "secret": "00ff"}, **(devices or {})}
+        unit = {"kind": "gps", **(devices or {})}
         one = {"route": ROUTE, "start": "now-20h", "tail_s": 0, **trip}
         plan = parse_plan(
             {
                 "vehicles": [
                     {
                         "vehicle": f"V{i}",
-                        "devices": [
-                            {"id": f"s{i}", "kind": "seal", "key": {"kid": "k1", "secret": "00ff"}},
-                            {"id": f"g{i}", "kind": "gps"},
-                        ],
+                        "devices": [{"id": f"s{i}", **seal}, {"id": f"g{i}", **unit}],
                         "seed": seed * 1000 + i,
                         **one,
                     }
@@ -272,9 +274,9 @@ class Site:
 
         wait_until(started, START_S, "the database to start again", every_s=0.2)
 
-    def assert_stored_once(self, fleet: Fleet) -> None:
+    def assert_stored_once(self, *fleets: Fleet) -> None:
         """Every record any device made is in the table, once, with its body; nothing else is."""
-        books = fleet.books()
+        books = {identity: body for fleet in fleets for identity, body in fleet.books().items()}
         rows = self.rows("SELECT id, gen, seq, body FROM telemetry JOIN devices USING (device_no)")
         stored: dict[Identity, dict[str, Any]] = {}
         for device, gen, seq, body in rows:

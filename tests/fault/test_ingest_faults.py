@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.fault.site import ROUTE, SEEDS, Fleet, Site, pause, seconds
+from tests.fault.site import ROUTE, SEEDS, START_S, Fleet, Site, pause, seconds
 from tests.support.waiting import wait_until
 from tracker.embedded import mosquitto
 
@@ -154,3 +154,42 @@ def test_a_long_stop_of_the_database(site: Site, seed: int) -> None:
     assert made - settled > 100 * len(fleet.devices)
     site.start_database()
     finished(site, fleet)
+
+
+@seeded
+def test_a_stopped_worker_that_wakes_up_stores_nothing_for_lost_shards(
+    site: Site, seed: int
+) -> None:
+    """The one that hangs longer than its term believes on waking that it still owns its shards."""
+    rng = random.Random(seed)
+    sleeper, _ = site.ingesting(2)
+    fleet = under_load(site, rng, seed)
+    sleeper.pause()
+    wait_until(lambda: owners(site) == 1, START_S, "the other worker to own every shard")
+    pause(seconds(rng, 0, 1))
+    sleeper.resume()
+    site.wait_serving(2)
+    finished(site, fleet)
+
+
+def owners(site: Site) -> int:
+    return len(site.rows("SELECT owner FROM shard_leases GROUP BY owner"))
+
+
+@seeded
+def test_wiped_stores_and_lost_generations_are_neither_lost_nor_merged(
+    site: Site, seed: int
+) -> None:
+    """Each unit is wiped on its way: its numbers start again, under a generation it asks for."""
+    rng = random.Random(seed)
+    workers = site.ingesting(2)
+    first = under_load(site, rng, seed)
+    first.come_home()
+    second = Fleet(VEHICLES, seed + 100, devices={"gen": "ask"})
+    site.fleets.append(second)
+    second.start(site.broker)
+    workers[rng.randrange(2)].kill()
+    second.come_home()
+    gens = {device.config.id: device.gen or 0 for device in first.devices}
+    assert all((device.gen or 0) > gens[device.config.id] for device in second.devices)
+    site.assert_stored_once(first, second)
