@@ -28,6 +28,7 @@ MODULES: Final = (
     "tracker.api.zones",
     "tracker.api.routes",
     "tracker.api.devices",
+    "tracker.api.device_keys",
     "tracker.api.participants",
     "tracker.api.deliveries",
     "tracker.api.acts",

@@ -7,14 +7,16 @@ import json
 import secrets
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
-from tracker.api.creation import Creating
-from tracker.api.deps import Cursor, Limit, Reading, may, page_after
+from tracker.api.creation import Creating, IfMatch, require_match
+from tracker.api.deps import Cursor, Limit, Reading, Writing, may, page_after
 from tracker.api.described import refusals
+from tracker.api.device_keys import KEY_BYTES, give_login, shown_once
 from tracker.api.schemas.common import Page
+from tracker.api.schemas.device_keys import LoginOut
 from tracker.api.schemas.devices import (
     DEFAULT_PERIODS,
     CurrentDelivery,
@@ -22,12 +24,13 @@ from tracker.api.schemas.devices import (
     DeviceIn,
     DeviceKind,
     DeviceOut,
+    DevicePatch,
     Health,
     KeyOut,
     NewDeviceOut,
     PeriodsOut,
 )
-from tracker.db import devices
+from tracker.db import broker_logins, device_keys, devices
 from tracker.db.reading import decode_cursor, encode_cursor, int64, rfc3339
 from tracker.db.tables import Device, DeviceState
 from tracker.db.users import CurrentUser
@@ -37,8 +40,6 @@ from tracker.trust import trust
 
 router = APIRouter(prefix="/api/v1", tags=["devices"], responses=refusals(404, 409))
 
-KEY_BYTES = 32
-
 
 @router.post("/devices", status_code=201, response_model=NewDeviceOut)
 def create_device(
@@ -46,7 +47,8 @@ def create_device(
     body: DeviceIn,
     creating: Creating,
 ) -> JSONResponse:
-    """Register a device. The answer shows its key, once."""
+    """Register a device. The answer shows its key and its password at the broker, once."""
+    login: dict[str, Any] = {}
 
     def make() -> tuple[NewDeviceOut, str]:
         secret = secrets.token_bytes(KEY_BYTES)
@@ -62,9 +64,13 @@ def create_device(
             parked_s=body.periods.parked_s or parked_s,
         )
         key = KeyOut(kid=devices.FIRST_KEY, secret_b64=base64.b64encode(secret).decode())
-        return NewDeviceOut(**_fields(device, None), key=key), f"/api/v1/devices/{device.id}"
+        if body.broker_login:
+            login["password"] = give_login(creating.session, device.device_no)
+        mqtt = LoginOut(username=device.id, password=None) if login else None
+        made = NewDeviceOut(**_fields(device, None), key=key, mqtt=mqtt)
+        return made, f"/api/v1/devices/{device.id}"
 
-    return creating.once(body, make)
+    return shown_once(creating.once(body, make), login, within="mqtt")
 
 
 @router.get("/devices")
@@ -88,11 +94,13 @@ def get_device(
     user: Annotated[CurrentUser, may("devices.read")],
     device_id: str,
     session: Reading,
+    response: Response,
 ) -> DeviceDetail:
     """A device with its last record, what has been received from it, its health and trust."""
     device = devices.device_by_id(session, device_id)
     if device is None:
         raise NotFound(f"no device {device_id}")
+    response.headers["ETag"] = f'"{device.version}"'
     state = devices.device_state(session, device.device_no)
     received = devices.received_by_gen(session, device.device_no)
     gen = _generation(state, received)
@@ -111,6 +119,29 @@ def get_device(
     )
 
 
+@router.patch("/devices/{device_id}", responses=refusals(404, 412))
+def change_device(
+    user: Annotated[CurrentUser, may("devices.manage")],
+    device_id: str,
+    body: DevicePatch,
+    session: Writing,
+    response: Response,
+    if_match: IfMatch = None,
+) -> DeviceOut:
+    """Change whether a device must sign, how often it reports, what model it is."""
+    device = device_keys.lock_device(session, device_id)
+    if device is None:
+        raise NotFound(f"no device {device_id}")
+    require_match(if_match, device.version)
+    changed = body.model_dump(exclude_unset=True, exclude_none=True)
+    changed |= changed.pop("periods", {})
+    if changed:
+        device_keys.change_device(session, device, changed)
+        broker_logins.announce(session)
+    response.headers["ETag"] = f'"{device.version}"'
+    return DeviceOut(**_fields(device, devices.device_state(session, device.device_no)))
+
+
 def _fields(device: Device, state: DeviceState | None) -> dict[str, Any]:
     return {
         "id": device.id,
@@ -119,6 +150,7 @@ def _fields(device: Device, state: DeviceState | None) -> dict[str, Any]:
         "hmac_required": device.hmac_required,
         "periods": PeriodsOut(moving_s=device.moving_s, parked_s=device.parked_s),
         "created_at": device.created_at,
+        "version": device.version,
         "online": state.online if state else None,
         "last_received_at": state.last_received_at if state else None,
     }

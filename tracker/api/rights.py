@@ -29,6 +29,7 @@ routes.read               all      all      all      all      all      all
 routes.create             all      all      -        -        -        all
 devices.read              all      all      -        all      all      all
 devices.create            -        all      -        -        -        all
+devices.manage            -        -        -        -        -        all
 participants.read         all      all      own      all      all      all
 participants.create       -        all      -        -        -        all
 deliveries.read           all      all      own      all      all      all

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from tracker.api.schemas.common import Answer, Body, Moment, Name, Text, Warning
+from tracker.api.schemas.device_keys import LoginOut
 
 DeviceKind = Literal["seal", "gps"]
 DeviceId = Annotated[str, Text(longest=64, pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -40,6 +41,9 @@ class DeviceIn(Body):
         None, description="Whether its messages must be signed; by default a seal's must."
     )
     periods: PeriodsIn = PeriodsIn()
+    broker_login: bool = Field(
+        True, description="Give it a password at the broker; not needed with a certificate."
+    )
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -49,6 +53,16 @@ class DeviceIn(Body):
             ]
         }
     )
+
+
+class DevicePatch(Body):
+    """What of a device is to change; what is left out stays."""
+
+    model: Name | None = None
+    hmac_required: bool | None = Field(None, description="Whether its messages must be signed.")
+    periods: PeriodsIn | None = None
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"hmac_required": True}]})
 
 
 class KeyOut(Answer):
@@ -69,13 +83,15 @@ class DeviceOut(Answer):
     created_at: Moment
     online: bool | None = None
     last_received_at: Moment | None = None
+    version: int = Field(1, description="Grows with each edit; the `ETag`.")
     warnings: list[Warning] = Field(default_factory=list)
 
 
 class NewDeviceOut(DeviceOut):
-    """A device just registered, with its key."""
+    """A device just registered, with its key and its login at the broker."""
 
     key: KeyOut
+    mqtt: LoginOut | None = Field(None, description="Its login at a broker that asks for one.")
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -87,7 +103,9 @@ class NewDeviceOut(DeviceOut):
                     "hmac_required": True,
                     "periods": {"moving_s": 300, "parked_s": 1800},
                     "created_at": "2026-03-01T08:00:00.000Z",
+                    "version": 1,
                     "key": {"kid": "1", "secret_b64": "q83v…"},
+                    "mqtt": {"username": "SEAL-0001", "password": "3nQb…"},
                 }
             ]
         }
