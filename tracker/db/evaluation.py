@@ -46,7 +46,8 @@ def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]
 
     The row lock on the delivery's state is the lease: it ends with the transaction, however that
     ends. Marks are deleted by one statement, whose snapshot holds exactly the marks it deletes:
-    records of a mark that commits later are judged again, never missed.
+    records of a mark that commits later are judged again, never missed. A retired delivery loses
+    its marks and is not judged: its records are archived, and nothing would be found in what is left.
     """
     conn.execute(
         """
@@ -86,6 +87,7 @@ def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]
         ) g
         JOIN deliveries d ON d.id = g.delivery_id
         JOIN delivery_state s ON s.delivery_id = g.delivery_id
+        WHERE s.retired_at IS NULL
         """,
         (uuids([row[0] for row in ids]),),
         binary=True,
