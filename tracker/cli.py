@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -172,18 +173,30 @@ def _play(stack: RunningStack, console: Console, stop: threading.Event) -> None:
 
 
 def _add_process(name: str, module: str, text: str) -> None:
-    def command() -> None:
-        with told_errors():
-            loaded = load_settings()
-            with stop_on_signal() as stop:
-                configure_logging(loaded.log_level)
-                importlib.import_module(module).run(loaded, stop)
-
-    app.command(name, help=text)(command)
+    app.command(name, help=text)(lambda: _run_process(module, {}))
 
 
-for _name, (_module, _text) in PROCESSES.items():
-    _add_process(_name, _module, _text)
+def _run_process(module: str, given: Mapping[str, object]) -> None:
+    with told_errors():
+        loaded = load_settings(**given)
+        with stop_on_signal() as stop:
+            configure_logging(loaded.log_level)
+            importlib.import_module(module).run(loaded, stop)
+
+
+@app.command(help=PROCESSES["ingest"][1])
+def ingest(
+    shards: Annotated[
+        str | None, typer.Option(help="As 0-31 or 1,5,7; default: TRACKER_SHARDS, else all.")
+    ] = None,
+) -> None:
+    """Any number run side by side and share the shards they may take."""
+    given = {} if shards is None else {"shards": shards}
+    _run_process("tracker.ingest_mqtt", given)
+
+
+for _name in ("evaluate", "watch", "api"):
+    _add_process(_name, *PROCESSES[_name])
 
 if __name__ == "__main__":
     app()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.fault.site import ROUTE, SEEDS, START_S, Fleet, Site, pause, seconds
 from tests.support.waiting import wait_until
-from tracker.embedded import mosquitto
+from tracker.broker import rules
 
 VEHICLES = 16
 CROWD = 600
@@ -86,7 +86,7 @@ def test_a_full_queue_drops_and_the_devices_send_again(
     site: Site, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = random.Random(seed)
-    monkeypatch.setitem(mosquitto.LIMITS, "max_queued_messages", str(rng.randint(5, 20)))
+    monkeypatch.setitem(rules.LIMITS, "max_queued_messages", str(rng.randint(5, 20)))
     site.broker.stop()
     site.broker.start()
     (first,) = site.ingesting()
