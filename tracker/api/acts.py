@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from tracker.api.arriving import confirm
-from tracker.api.creation import IfMatch, require_match
-from tracker.api.deliveries import answer, detail_of
-from tracker.api.deps import Config, Writing, may
+from tracker.api.creation import Creating, Creation, IfMatch, require_match
+from tracker.api.deliveries import detail_of
+from tracker.api.deps import Config, may
 from tracker.api.described import refusals
 from tracker.api.registering import backdating
 from tracker.api.rights import require, require_post, require_sight
@@ -39,6 +41,7 @@ from tracker.deliveries import (
 )
 from tracker.errors import Conflict, FieldError, Invalid, NotFound
 from tracker.model import ActKind
+from tracker.settings import Settings
 
 router = APIRouter(prefix="/api/v1", tags=["deliveries"], responses=refusals(404, 409, 412))
 
@@ -48,11 +51,27 @@ def border_crossing(
     user: Annotated[CurrentUser, may("deliveries.read")],
     delivery_id: UUID,
     body: BorderCrossingIn,
-    session: Writing,
+    creating: Creating,
     config: Config,
     if_match: IfMatch = None,
 ) -> JSONResponse:
     """The carrier notifies customs that goods and vehicle crossed the border."""
+    return _once(
+        creating,
+        delivery_id,
+        body,
+        lambda: _crossed(creating.session, user, delivery_id, body, config, if_match),
+    )
+
+
+def _crossed(
+    session: WriteSession,
+    user: CurrentUser,
+    delivery_id: UUID,
+    body: BorderCrossingIn,
+    config: Settings,
+    if_match: str | None,
+) -> DeliveryDetail:
     delivery = _opened(session, user, delivery_id, if_match)
     require(user, "deliveries.crossing")
     require_notifiable(Status(delivery.status))
@@ -68,20 +87,36 @@ def border_crossing(
     warnings = plate_warning(str(delivery.vehicle["plate"]), body.plate)
     detail = detail_of(session, user, delivery.id, warnings)
     store.announce(session, delivery, body.at)
-    return answer(detail)
+    return detail
 
 
 @router.post("/deliveries/{delivery_id}/release", response_model=DeliveryDetail)
 def release(
     user: Annotated[CurrentUser, may("deliveries.read")],
     delivery_id: UUID,
-    session: Writing,
+    creating: Creating,
     config: Config,
     body: ReleaseIn | None = None,
     if_match: IfMatch = None,
 ) -> JSONResponse:
     """Seals armed, departure: the devices are on the delivery from ``at``, the clock runs."""
-    body = body or ReleaseIn()
+    given = body or ReleaseIn()
+    return _once(
+        creating,
+        delivery_id,
+        given,
+        lambda: _released(creating.session, user, delivery_id, given, config, if_match),
+    )
+
+
+def _released(
+    session: WriteSession,
+    user: CurrentUser,
+    delivery_id: UUID,
+    body: ReleaseIn,
+    config: Settings,
+    if_match: str | None,
+) -> DeliveryDetail:
     delivery = _opened(session, user, delivery_id, if_match)
     require_post(user, "deliveries.release", delivery.departure_post)
     status = take(Step.RELEASE, Status(delivery.status))
@@ -95,7 +130,7 @@ def release(
     warnings = _release_warnings(delivery, at, notified=notified)
     detail = detail_of(session, user, delivery.id, warnings)
     store.announce(session, delivery, at)
-    return answer(detail)
+    return detail
 
 
 def _bind(session: WriteSession, delivery: Delivery, at: datetime) -> None:
@@ -128,12 +163,28 @@ def arrival(
     user: Annotated[CurrentUser, may("deliveries.read")],
     delivery_id: UUID,
     body: ArrivalIn,
-    session: Writing,
+    creating: Creating,
     config: Config,
     if_match: IfMatch = None,
 ) -> JSONResponse:
     """The officer confirms the arrival; the system names the corridor, the measures, the officer
     who carries them out, and every contradiction with telemetry."""
+    return _once(
+        creating,
+        delivery_id,
+        body,
+        lambda: _arrived(creating.session, user, delivery_id, body, config, if_match),
+    )
+
+
+def _arrived(
+    session: WriteSession,
+    user: CurrentUser,
+    delivery_id: UUID,
+    body: ArrivalIn,
+    config: Settings,
+    if_match: str | None,
+) -> ArrivalOut:
     delivery = _opened(session, user, delivery_id, if_match)
     require_post(user, "deliveries.arrival", delivery.destination_post)
     status = take(Step.ARRIVE, Status(delivery.status))
@@ -148,7 +199,14 @@ def arrival(
     store.move(session, delivery, status=status.value, arrived_at=at)
     detail = detail_of(session, user, delivery.id, decided.warnings)
     store.announce(session, delivery, at)
-    return answer(ArrivalOut.model_validate(detail.model_dump() | decided.stored()))
+    return ArrivalOut.model_validate(detail.model_dump() | decided.stored())
+
+
+def _once(
+    creating: Creation, delivery_id: UUID, body: BaseModel, act: Callable[[], DeliveryDetail]
+) -> JSONResponse:
+    """Take an act, once for each idempotency key."""
+    return creating.once(body, lambda: (act(), f"/api/v1/deliveries/{delivery_id}"), status=200)
 
 
 def _opened(

@@ -34,15 +34,17 @@ IfMatch = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """One creation of a resource, done once for each idempotency key of a user."""
+    """A creation, or an act on a resource, done once for each idempotency key of a user."""
 
     session: WriteSession
     username: str
     path: str
     key: str | None
 
-    def once(self, body: BaseModel, make: Callable[[], tuple[BaseModel, str]]) -> JSONResponse:
-        """Answer 201 with what ``make`` creates: the resource and its address.
+    def once(
+        self, body: BaseModel, make: Callable[[], tuple[BaseModel, str]], status: int = 201
+    ) -> JSONResponse:
+        """Answer with what ``make`` creates or changes: the resource and its address.
 
         With a key that was used before, answer what was answered then.
 
@@ -50,30 +52,35 @@ class Creation:
             Invalid: the key was used before with another body.
         """
         if self.key is None:
-            return _created(*_dumped(make()))
+            return _answered(status, *_dumped(make()))
         digest = _digest(self.path, body)
         known = idempotency.find_locked(self.session, self.username, self.key)
         if known is None:
             content, location = _dumped(make())
             stored = {"content": content, "location": location}
-            idempotency.keep(self.session, self.username, self.key, digest, 201, stored)
-            return _created(content, location)
+            idempotency.keep(self.session, self.username, self.key, digest, status, stored)
+            return _answered(status, content, location)
         if known.request_hash != digest:
             raise Invalid.field(
                 "header", "Idempotency-Key", msg="was used with another request; take a new key"
             )
-        return _created(known.body["content"], known.body["location"], replayed=True)
+        answer = known.body
+        return _answered(known.status, answer["content"], answer["location"], replayed=True)
 
 
 def _dumped(made: tuple[BaseModel, str]) -> tuple[dict[str, Any], str]:
     return made[0].model_dump(mode="json", by_alias=True), made[1]
 
 
-def _created(content: dict[str, Any], location: str, *, replayed: bool = False) -> JSONResponse:
-    headers = {"Location": location, "ETag": etag_of(content)}
+def _answered(
+    status: int, content: dict[str, Any], location: str, *, replayed: bool = False
+) -> JSONResponse:
+    headers = {"ETag": etag_of(content)}
+    if status == 201:
+        headers["Location"] = location
     if replayed:
         headers["Idempotency-Replayed"] = "true"
-    return JSONResponse(content, 201, headers=headers)
+    return JSONResponse(content, status, headers=headers)
 
 
 def _digest(path: str, body: BaseModel) -> str:
