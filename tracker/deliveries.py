@@ -154,30 +154,26 @@ def check_plan_times(
 ) -> list[FieldError]:
     """Check the times of a delivery to be declared; returns warnings.
 
-    A deadline in the past is a slip of the pen, unless the departure lies in the past as well:
-    then the journey is recorded after the fact.
+    The planned departure may lie in the past, as far as it likes: paper came first. One farther
+    back than a release may be recorded is odd, and said. A deadline in the past never is meant.
 
     Raises:
         Invalid: naming each field and what to do.
     """
-    start = scheduled_departure or now
-    errors, warnings = [], []
-    if start < now - backdating:
-        errors.append(
-            _body(
-                "scheduled_departure",
-                f"lies more than {_days(backdating)} days back; {BACKDATING_SETTING} sets how far",
-            )
-        )
-    if scheduled_departure is not None and deadline <= scheduled_departure:
-        errors.append(_body("deadline", "must lie after scheduled_departure; give a later one"))
-    elif deadline <= now and start < now and scheduled_departure is not None:
-        warnings.append(_body("deadline", "lies in the past: taken as a journey recorded later"))
-    elif deadline <= now:
-        errors.append(_body("deadline", "lies in the past; give the time by which it must arrive"))
-    if errors:
-        raise Invalid("; ".join(f"{e.loc[-1]} {e.msg}" for e in errors), errors)
-    return warnings
+    if deadline <= now:
+        raise _invalid("deadline", "lies in the past; give the time by which it must arrive")
+    if scheduled_departure is None:
+        return []
+    if deadline <= scheduled_departure:
+        raise _invalid("deadline", "must lie after scheduled_departure; give a later one")
+    if scheduled_departure >= now - backdating:
+        return []
+    text = f"lies more than {_days(backdating)} days back, farther than a release may be recorded"
+    return [_body("scheduled_departure", f"{text}; {BACKDATING_SETTING} sets how far")]
+
+
+def _invalid(field: str, text: str) -> Invalid:
+    return Invalid.field("body", field, msg=text)
 
 
 def _body(field: str, text: str) -> FieldError:
