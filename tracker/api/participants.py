@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
@@ -37,7 +38,8 @@ def create_participant(
     body: ParticipantIn,
     creating: Creating,
 ) -> JSONResponse:
-    """Register a participant. A tax number whose check digit fails is a warning."""
+    """Register a participant. A tax number whose check digit fails, or that another participant
+    has, is a warning."""
 
     def make() -> tuple[ParticipantOut, str]:
         row = store.create_participant(
@@ -48,7 +50,10 @@ def create_participant(
             country=body.country.upper(),
             facts=dict(body.facts),
         )
-        return _out(row, user), f"/api/v1/participants/{row.id}"
+        out = _out(row, user)
+        same = [warning_of(w) for w in _same_tax_id(store.namesakes(creating.session, row))]
+        out = out.model_copy(update={"warnings": [*out.warnings, *same]})
+        return out, f"/api/v1/participants/{row.id}"
 
     return creating.once(body, make)
 
@@ -96,6 +101,14 @@ def _out(row: Participant, user: CurrentUser) -> ParticipantOut:
         created_at=row.created_at,
         warnings=[warning_of(e) for e in _warnings(row, () if confidential else found.warnings)],
     )
+
+
+def _same_tax_id(ids: Sequence[UUID]) -> list[FieldError]:
+    if not ids:
+        return []
+    known = ", ".join(map(str, ids))
+    text = f"is that of a participant already registered too ({known}); check that both exist"
+    return [FieldError(("body", "tax_id"), text)]
 
 
 def _warnings(row: Participant, of_facts: tuple[FieldError, ...]) -> list[FieldError]:

@@ -7,40 +7,29 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, tuple_
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from tracker.db.connect import WriteSession
 from tracker.db.reading import Page, Scope
 from tracker.db.tables import Participant
-from tracker.errors import Conflict
 
 
 def create_participant(session: WriteSession, **values: Any) -> Participant:
-    """Store a participant.
-
-    Raises:
-        Conflict: the country's tax number is known; the text names who has it.
-    """
-    statement = insert(Participant).values(**values)
-    row: Participant | None = session.scalar(
-        statement.on_conflict_do_nothing(index_elements=["country", "tax_id"]).returning(
-            Participant
-        )
-    )
-    if row is None:
-        known = session.scalar(
-            select(Participant).where(
-                Participant.country == values["country"], Participant.tax_id == values["tax_id"]
-            )
-        )
-        owner = f" ({known.id})" if known else ""
-        raise Conflict.field(
-            "body",
-            "tax_id",
-            msg=f"is that of a participant already registered{owner}; use that one",
-        )
+    """Store a participant. A tax number that another one has is odd, but may be true."""
+    row = Participant(**values)
+    session.add(row)
+    session.flush()
     return row
+
+
+def namesakes(session: Session, row: Participant) -> Sequence[UUID]:
+    """Ids of up to three earlier participants with the same tax number in the same country."""
+    query = select(Participant.id).where(
+        Participant.country == row.country,
+        Participant.tax_id == row.tax_id,
+        Participant.id != row.id,
+    )
+    return session.scalars(query.order_by(Participant.created_at).limit(3)).all()
 
 
 def participant_by_id(session: Session, participant_id: UUID, scope: Scope) -> Participant | None:

@@ -136,7 +136,7 @@ class Participant(Base):
     facts: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
     created_at: Mapped[datetime] = _now()
     __table_args__ = (
-        UniqueConstraint("country", "tax_id"),
+        Index("ix_participants_tax_id", "tax_id", "country"),
         CheckConstraint("kind IN ('carrier','declarant','both')", name="kind"),
     )
 
