@@ -45,9 +45,9 @@ def test_a_post_may_name_its_zone(bare: ApiWorld) -> None:  # noqa: F811
     assert "body.code" in bad_fields(bare.post("/posts", _post(zone_code="Z1")), 409)
 
 
-def test_a_zone_is_shown_as_a_multipolygon(bare: ApiWorld) -> None:  # noqa: F811
+def test_a_zone_is_shown_as_it_was_drawn(bare: ApiWorld) -> None:  # noqa: F811
     made = bare.made("/zones", _zone(max_dwell_s=3600, valid_from=after(), valid_to=after(days=1)))
-    assert made["geometry"] == {"type": "MultiPolygon", "coordinates": [[SQUARE]]}
+    assert made["geometry"] == {"type": "Polygon", "coordinates": [SQUARE]}
     assert made["max_dwell_s"] == 3600
     assert made["valid_from"] == after()
     assert bare.get("/zones", kind="rest")["items"] == []

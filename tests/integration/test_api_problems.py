@@ -17,7 +17,7 @@ JSON = {"Content-Type": "application/json"}
 def test_unknown_addresses_and_methods_are_problems(bare: ApiWorld) -> None:  # noqa: F811
     problem_of(bare.http.get("/api/v1/nothing"), 404)
     problem_of(bare.call("DELETE", "/posts"), 405)
-    problem_of(bare.call("GET", "/deliveries/not-a-uuid"), 422)
+    problem_of(bare.call("GET", "/deliveries/not-a-uuid"), 404)
     problem_of(bare.call("GET", "/posts/%00"), 422)
     problem_of(bare.call("GET", "/deliveries?q=%00"), 422)
     problem_of(

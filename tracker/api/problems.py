@@ -114,6 +114,9 @@ def _validation(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestValidationError)
     errors = [_field(e) for e in exc.errors()[:MAX_ERRORS]]
     first = errors[0]
+    if first.loc[0] == "path":
+        # What cannot be an id is nobody's id: as with every other id that there is not.
+        return problem(404, f"there is no such {first.loc[-1]}", kind="not-found")
     detail = f"{'.'.join(map(str, first.loc))}: {first.msg}"
     if len(exc.errors()) > 1:
         detail += f" (and {len(exc.errors()) - 1} more)"

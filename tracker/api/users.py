@@ -57,7 +57,8 @@ class UserIn(Body):
     @model_validator(mode="after")
     def _bound(self) -> Self:
         if self.role == "carrier" and self.participant_id is None:
-            raise ValueError("a carrier needs participant_id: whose deliveries it may see")
+            text = "a carrier needs it: whose deliveries it may see"
+            raise Invalid.field("body", "participant_id", msg=text)
         return self
 
 

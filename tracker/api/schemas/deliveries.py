@@ -25,6 +25,7 @@ from tracker.api.schemas.common import (
 from tracker.api.schemas.devices import DeviceId, DeviceKind
 from tracker.api.schemas.routes import InlineRouteIn, RouteOut
 from tracker.deliveries import SealState, Status
+from tracker.errors import Invalid
 
 Direction = Literal["import", "transit", "export"]
 RegistrationNumber = Annotated[str, Text(longest=100)]
@@ -95,7 +96,8 @@ class DeliveryIn(Body):
     @model_validator(mode="after")
     def _one_route(self) -> Self:
         if (self.route_code is None) == (self.route is None):
-            raise ValueError("give exactly one of route_code (a declared route) and route")
+            text = "give exactly one of route_code (a declared route) and route"
+            raise Invalid.field("body", "route", msg=text)
         return self
 
 

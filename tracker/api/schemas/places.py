@@ -23,6 +23,7 @@ from tracker.api.schemas.common import (
     Warning,
 )
 from tracker.db.tables import Post, Zone
+from tracker.errors import Invalid
 
 PostKind = Literal["border", "inland", "airport", "rail", "sea"]
 ZoneKind = Literal[
@@ -110,12 +111,12 @@ class ZoneIn(Body):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.valid_from and self.valid_to and self.valid_from >= self.valid_to:
-            raise ValueError("valid_from must lie before valid_to")
+            raise Invalid.field("body", "valid_to", msg="must lie after valid_from")
         return self
 
 
 class ZoneOut(Answer):
-    """A zone. Its outline is always a MultiPolygon."""
+    """A zone. An outline of one piece is a Polygon, however it was sent."""
 
     id: int
     code: str
@@ -134,10 +135,6 @@ class ZoneOut(Answer):
                 {
                     "id": 2,
                     **_ZONE,
-                    "geometry": {
-                        "type": "MultiPolygon",
-                        "coordinates": [_ZONE["geometry"]["coordinates"]],
-                    },
                     "valid_from": None,
                     "valid_to": None,
                     "created_at": "2026-03-01T08:00:00.000Z",
@@ -169,9 +166,15 @@ def zone_out(zone: Zone) -> ZoneOut:
         code=zone.code,
         name=zone.name,
         kind=zone.kind,  # type: ignore[arg-type]
-        geometry=mapping(to_shape(zone.geom)),
+        geometry=_outline(zone),
         max_dwell_s=zone.max_dwell_s,
         valid_from=zone.valid_from,
         valid_to=zone.valid_to,
         created_at=zone.created_at,
     )
+
+
+def _outline(zone: Zone) -> GeoJson:
+    shape = to_shape(zone.geom)
+    pieces = getattr(shape, "geoms", [shape])
+    return dict(mapping(pieces[0] if len(pieces) == 1 else shape))
