@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import gpxpy.gpx
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from tracker.api.queries import answer
@@ -65,7 +65,8 @@ class TrackOut(BaseModel):
 def get_track(
     reader: Annotated[Reader, Depends(reads("track.read"), scope="function")],
     delivery_id: UUID,
-    form: Annotated[Literal["geojson", "csv", "gpx"], Query(alias="format")] = "geojson",
+    request: Request,
+    form: Annotated[Literal["geojson", "csv", "gpx"] | None, Query(alias="format")] = None,
     since: Annotated[AwareDatetime | None, Query(alias="from")] = None,
     until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
     limit: Annotated[int, Query(ge=2, le=50_000, description="Points a device.")] = 10_000,
@@ -73,12 +74,22 @@ def get_track(
     """Positions of the devices while they were bound, in the order of their own times.
 
     A device with more points than ``limit`` is thinned evenly; ``simplified`` then says so.
+    Without ``format`` the ``Accept`` header decides.
     """
     delivery = require_delivery(reader.conn, reader.scope, delivery_id)
     if since and until and since > until:
         raise Invalid.field("query", "from", msg="lies after `to`; swap them")
     tracks = read_track(reader.conn, delivery_id, since=since, until=until, limit=limit)
-    return _WRITERS[form](tracks, delivery["registration_number"])
+    return _WRITERS[form or _accepted(request)](tracks, delivery["registration_number"])
+
+
+def _accepted(request: Request) -> str:
+    """The form that the ``Accept`` header names first, by default GeoJSON."""
+    for part in request.headers.get("accept", "").split(","):
+        form = {"text/csv": "csv", "application/gpx+xml": "gpx"}.get(part.split(";")[0].strip())
+        if form:
+            return form
+    return "geojson"
 
 
 def as_geojson(tracks: Sequence[DeviceTrack], name: str) -> Response:
