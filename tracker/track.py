@@ -48,18 +48,17 @@ class FixPosition(Struct, frozen=True, kw_only=True):
 def position_of(record: Record, t_ms: int, first_received_ms: int) -> FixPosition | None:
     """The position of a record if it may be a valid fix, else None.
 
-    Invalid on its own: no fix, not from GNSS, nowhere, at 0,0, or with a time that cannot be.
+    Invalid on its own: no fix, not from GNSS, nowhere, or at 0,0. Where the fix has no time, or one
+    that cannot be, the record's t* stands for it.
     """
     fix = record.fix
     if fix is None or fix.lat is None or fix.lon is None or not from_gnss(fix):
         return None
     if abs(fix.lat) < _NULL_ISLAND_DEG and abs(fix.lon) < _NULL_ISLAND_DEG:
         return None
-    fix_ms = t_ms if fix.t is None else plausible(fix.t, first_received_ms)[0]
-    if fix_ms is None:
-        return None
+    fix_ms = None if fix.t is None else plausible(fix.t, first_received_ms)[0]
     return FixPosition(
-        fix_ms=fix_ms,
+        fix_ms=t_ms if fix_ms is None else fix_ms,
         lon=fix.lon,
         lat=fix.lat,
         acc_m=accuracy_m(fix.acc, fix.hdop),

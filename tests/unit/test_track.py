@@ -67,12 +67,17 @@ def test_usable_positions(fields: dict[str, Any]) -> None:
         {"lat": None},
         {"lon": None},
         {"lat": 0.0, "lon": 0.0},
-        {"t": 0},
-        {"t": T_MS + 10**7},
     ],
 )
 def test_positions_that_are_none(fields: dict[str, Any]) -> None:
     assert not usable(wire(**fields))
+
+
+@pytest.mark.parametrize("t", [None, 0, T_MS + 10**7])
+def test_the_time_of_the_record_stands_for_one_that_cannot_be(t: int | None) -> None:
+    position = position_of(wire(t=t), T_MS - 5, T_MS)
+    assert position is not None
+    assert position.fix_ms == T_MS - 5
 
 
 def test_a_record_without_a_fix_has_no_position() -> None:
