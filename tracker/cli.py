@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from tracker.commands import quarantine, reference, retention
 from tracker.commands.broker import broker_app, ca_app
 from tracker.embedded.stack import RunningStack, StackOptions, running_stack
 from tracker.errors import SetupError, TrackerError
@@ -27,6 +28,9 @@ user_app = typer.Typer(no_args_is_help=True, help="Users of the API and the cons
 app.add_typer(user_app, name="user")
 app.add_typer(broker_app, name="broker")
 app.add_typer(ca_app, name="ca")
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(retention.app, name="retention")
+app.add_typer(reference.app, name="reference")
 
 DataOption = Annotated[Path, typer.Option("--data", help="Directory of all data; kept.")]
 PortOption = Annotated[int | None, typer.Option(min=1, max=65535, help="Default: a free one.")]

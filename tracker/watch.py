@@ -1,4 +1,5 @@
-"""Watch: the clocks. Silence and deadlines come without a record; partitions are made ahead.
+"""Watch: the clocks. Silence and deadlines come without a record; partitions are made ahead, and
+leave when they have reached their age.
 
 One leader at a time, by advisory lock; the others wait to take over. It decides nothing itself: it
 marks the deliveries whose clock has come, and evaluation judges them with the same functions.
@@ -14,9 +15,11 @@ import psycopg
 import structlog
 from prometheus_client import Counter
 
+from tracker import archiving
 from tracker.db.evaluation import mark_clocks
 from tracker.db.marks import DIRTY_CHANNEL
 from tracker.db.partitions import ensure_partitions
+from tracker.errors import TrackerError
 from tracker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -25,6 +28,7 @@ LEADER_LOCK = 7238247
 RETRY_S = 1.0
 PARTITIONS_EVERY = timedelta(hours=1)
 
+RETENTION_FAILED = Counter("tracker_retention_failures_total", "Runs of retention that failed.")
 CLOCKS = Counter("tracker_clocks_total", "Deliveries marked because a clock of theirs had come.")
 
 
@@ -35,6 +39,7 @@ class Watch:
         self._settings = settings
         self._stop = stop
         self._partitions_at: datetime | None = None
+        self._retention: threading.Thread | None = None
 
     def run(self) -> None:
         """Watch until ``stop`` is set; after a lost database, connect and lead again."""
@@ -48,6 +53,8 @@ class Watch:
             except psycopg.OperationalError as exc:
                 log.error("the database is away, trying again", error=str(exc))
                 self._stop.wait(RETRY_S)
+        if self._retention is not None:
+            self._retention.join()
 
     def _connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(
@@ -79,7 +86,24 @@ class Watch:
             with conn.transaction():
                 ensure_partitions(conn, now)
             self._partitions_at = now
+            self._retain(now)
         return marked
+
+    def _retain(self, now: datetime) -> None:
+        """Let old weeks leave the database, beside the clocks: an export may take an hour."""
+        busy = self._retention is not None and self._retention.is_alive()
+        if self._settings.retention_days and not busy:
+            self._retention = threading.Thread(target=self._retire, args=(now,), name="retention")
+            self._retention.start()
+
+    def _retire(self, now: datetime) -> None:
+        try:
+            with self._connect() as conn:
+                archiving.run(conn, self._settings, now, stopped=self._stop.is_set)
+        except (psycopg.Error, TrackerError) as exc:
+            # The week stays in the database and is tried again in an hour.
+            RETENTION_FAILED.inc()
+            log.error("retention failed", error=str(exc))
 
 
 def run(settings: Settings, stop: threading.Event) -> None:

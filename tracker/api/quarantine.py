@@ -115,7 +115,7 @@ def export_quarantine(
 )
 def get_refused(
     reader: Annotated[Reader, Depends(reads("quarantine.read"), scope="function")],
-    row_id: Annotated[int, Path(ge=1)],
+    row_id: Annotated[int, Path(ge=1, lt=2**63)],
 ) -> Response:
     """A refused record, and the signed message it came in."""
     row = one_refused(reader.conn, row_id)

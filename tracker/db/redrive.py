@@ -170,7 +170,7 @@ def lock_devices(conn: Connection, ids: Iterable[str]) -> None:
 
 
 # reopen, close_again: numbers that were received only into quarantine count as not received until
-# the stage, in the same transaction, has had its say; afterwards they are received, whatever it was.
+# the stage, in the same transaction, has had its say; afterwards they are received again.
 _SET_RECEIVED: LiteralString = """
 WITH w AS (
     SELECT d.device_no, u.gen, range_agg(int8range(u.seq, u.seq + 1)) AS seqs
