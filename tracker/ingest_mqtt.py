@@ -22,7 +22,8 @@ from prometheus_client import Counter, Histogram, start_http_server
 
 from tracker.db import leases
 from tracker.db.telemetry import GenKey, Registered, read_received
-from tracker.links import Command, Delivered, Links, shards_of
+from tracker.inbox import Command, Delivered, shards_of
+from tracker.links import Links
 from tracker.payload import Reason, shard_of, topic_of
 from tracker.pipeline import put_aside, store
 from tracker.received import ack_of

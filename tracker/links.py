@@ -12,150 +12,38 @@ import selectors
 import socket
 import threading
 import time
+from collections import Counter as Tally
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import Any
 
 import paho.mqtt.client as mqtt
 import structlog
-from msgspec import Struct
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from prometheus_client import Counter, Gauge
 
-from tracker.adapters import OWNTRACKS_FILTERS
 from tracker.db.leases import Health
-from tracker.payload import ROOT
+from tracker.drops import Drops
+from tracker.inbox import Command, Delivered, Inbox
+from tracker.sessions import FOREIGN, Session, filters_of, session_name
 from tracker.settings import Settings
-from tracker.storing import Incoming
 
 log = structlog.get_logger(__name__)
 
-CHANNELS = ("tlm", "evt", "state")
-FOREIGN = 64
-"""Taken like a shard: the messages of other systems, which know no shards."""
-
-SESSION_EXPIRY_S = 7 * 86400
-"""The broker keeps an absent worker's session for a week: longer than any repair."""
-
-KEEPALIVE_S = 30
 CONNECT_S = 10.0
 RETRY_S = 0.5
 MISC_S = 1.0
 READS_A_TURN = 64
-INBOX_BYTES = 64 * 2**20
-"""Beside ReceiveMaximum, which counts messages: 8,000 backlog arrays would be half a gigabyte."""
-
 STUCK_S = 60.0
 """A turn of the loop takes milliseconds, a connection attempt at most seconds."""
 
 LINKS_UP = Gauge("tracker_broker_sessions_up", "Shards' sessions connected and subscribed.")
 LINKS_LOST = Counter("tracker_broker_connections_lost_total", "Connections to the broker lost.")
 LOOP_ENDED = Counter("tracker_broker_loop_restarts_total", "Times the broker's loop had ended.")
-WAITING = Gauge("tracker_messages_waiting", "Messages received and not yet taken for storing.")
-WAITING_BYTES = Gauge("tracker_messages_waiting_bytes", "Bytes of the messages waiting.")
-DROPPED = Gauge("tracker_broker_messages_dropped", "Messages the broker dropped since its start.")
-HELD = Gauge("tracker_broker_messages_held", "Messages the broker stores, retained ones included.")
 
 Client = mqtt.Client
-
-
-class Delivered:
-    """A message and the connection on which it can be acknowledged to the broker."""
-
-    __slots__ = ("client", "incoming", "mid", "qos", "shard")
-
-    def __init__(self, shard: int, client: Client, message: mqtt.MQTTMessage) -> None:
-        self.shard = shard
-        self.client = client
-        self.mid = message.mid
-        self.qos = message.qos
-        self.incoming = Incoming(
-            topic=message.topic,
-            payload=bytes(message.payload),
-            received_ms=time.time_ns() // 1_000_000,
-            retained=message.retain,
-        )
-
-
-class Command(Struct, frozen=True, kw_only=True):
-    """Something to be published on the connection of a shard; void if there is none."""
-
-    shard: int
-    topic: str
-    payload: str
-    qos: int
-
-
-class Inbox:
-    """Messages received and not yet taken. Bounded by ReceiveMaximum and by `full`."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[Delivered] = deque()
-        self._bytes = 0
-        self._changed = threading.Condition()
-
-    @property
-    def full(self) -> bool:
-        """Whether nothing more should be read for now."""
-        return self._bytes >= INBOX_BYTES
-
-    def put(self, delivered: Sequence[Delivered]) -> None:
-        """Add messages in the order of their arrival."""
-        with self._changed:
-            self._waiting.extend(delivered)
-            self._count(sum(len(d.incoming.payload) for d in delivered))
-            self._changed.notify()
-
-    def take(self, *, most: int, most_bytes: int, wait_s: float, fill_s: float) -> list[Delivered]:
-        """Wait for a first message, then for more until the batch is full or ``fill_s`` over."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: bool(self._waiting), wait_s):
-                return []
-            self._changed.wait_for(
-                lambda: len(self._waiting) >= most or self._bytes >= most_bytes, fill_s
-            )
-            return self._pop(most, most_bytes)
-
-    def _pop(self, most: int, most_bytes: int) -> list[Delivered]:
-        batch: list[Delivered] = []
-        size = 0
-        while self._waiting and len(batch) < most and size < most_bytes:
-            batch.append(self._waiting.popleft())
-            size += len(batch[-1].incoming.payload)
-        self._count(-size)
-        return batch
-
-    def forget(self, client: Client) -> None:
-        """Drop what came over a connection that is gone: the broker delivers it again."""
-        with self._changed:
-            kept = deque(d for d in self._waiting if d.client is not client)
-            self._bytes = sum(len(d.incoming.payload) for d in kept)
-            self._waiting = kept
-            self._count(0)
-
-    def _count(self, more_bytes: int) -> None:
-        self._bytes += more_bytes
-        WAITING.set(len(self._waiting))
-        WAITING_BYTES.set(self._bytes)
-
-
-class _Session:
-    """A connection to be kept up, and its present client."""
-
-    def __init__(self, *, name: str, filters: Sequence[str], shard: int | None) -> None:
-        self.name = name
-        self.filters = filters
-        self.shard = shard
-        self.client: Client | None = None
-        self.up = False
-        self.known = False
-        self.since_s = 0.0
-        self.lost_s = 0.0
-        self.arrived = 0
 
 
 class Links:
@@ -167,13 +55,13 @@ class Links:
         self._settings = settings
         self._term_s = term_s
         self._receive_maximum = max(1, settings.mqtt_receive_maximum // (FOREIGN + 1))
-        self._monitor = _Session(
+        self._monitor = Session(
             name=f"{settings.mqtt_client_id}-monitor-{worker}",
             filters=[Drops.DROPPED_TOPIC, Drops.HELD_TOPIC],
             shard=None,
         )
         self._drops = Drops()
-        self._sessions: dict[int, _Session] = {}
+        self._sessions: dict[int, Session] = {}
         self._held: Set[int] = frozenset()
         self._confirmed_s = 0.0
         self._up = 0
@@ -250,9 +138,10 @@ class Links:
             end.setblocking(False)
         self._selector.register(wakened, selectors.EVENT_READ, None)
         self._wakened = wakened
-        self._unsent: set[_Session] = set()
-        self._unread: set[_Session] = set()
+        self._unsent: set[Session] = set()
+        self._unread: set[Session] = set()
         self._came: list[Delivered] = []
+        self._lost: Tally[str] = Tally()
         self._retry_at_s = 0.0
         self._misc_s = 0.0
         self._turn_s = time.monotonic()
@@ -292,11 +181,15 @@ class Links:
         if now_s - self._misc_s >= MISC_S:
             self._misc_s = now_s
             self._misc(now_s)
+        if self._lost:
+            # A broker that ends takes all sessions with it: one line, not one for each.
+            log.warning("disconnected from the broker", sessions=dict(self._lost))
+            self._lost.clear()
         self._turn_s = now_s
         with self._turned:
             self._turned.notify_all()
 
-    def _all(self) -> list[_Session]:
+    def _all(self) -> list[Session]:
         return [self._monitor, *self._sessions.values()]
 
     def _follow_orders(self) -> None:
@@ -328,7 +221,7 @@ class Links:
         except BlockingIOError:
             return
 
-    def _read_one(self, session: _Session, client: Client) -> None:
+    def _read_one(self, session: Session, client: Client) -> None:
         for _ in range(READS_A_TURN):
             before = session.arrived
             client.loop_read()
@@ -343,7 +236,7 @@ class Links:
         for session in unsent:
             self._guarded(session, self._send_one)
 
-    def _send_one(self, session: _Session, client: Client) -> None:
+    def _send_one(self, session: Session, client: Client) -> None:
         client.loop_write()
         sock: Any = client.socket()
         if session.client is not client or sock is None:
@@ -360,7 +253,7 @@ class Links:
                 log.error("the broker does not answer", session=session.name)
                 self._failed(session, session.client)
 
-    def _guarded(self, session: _Session, act: Callable[[_Session, Client], object]) -> None:
+    def _guarded(self, session: Session, act: Callable[[Session, Client], object]) -> None:
         """Let a fault of one connection cost that connection only."""
         client = session.client
         if client is None:
@@ -390,8 +283,8 @@ class Links:
             if now_s < self._retry_at_s:
                 return
 
-    def _add(self, shard: int) -> _Session:
-        session = _Session(
+    def _add(self, shard: int) -> Session:
+        session = Session(
             name=session_name(self._settings.mqtt_client_id, shard),
             filters=filters_of(shard, self._settings.traccar_topic),
             shard=shard,
@@ -399,52 +292,26 @@ class Links:
         self._sessions[shard] = session
         return session
 
-    def _open(self, session: _Session) -> None:
-        s = self._settings
+    def _open(self, session: Session) -> None:
         session.since_s = time.monotonic()
-        session.client = client = self._new_client(session)
+        client = session.client = session.new_client(self._settings)
+        self._listen_to(client, monitor=session.shard is None)
         try:
-            client.connect(
-                s.mqtt_host,
-                s.mqtt_port,
-                keepalive=KEEPALIVE_S,
-                clean_start=session.shard is None,
-                properties=self._connect_properties(session),
-            )
+            session.connect(client, self._settings, self._receive_maximum)
         except OSError as exc:
             log.error("no connection to the broker", error=str(exc))
             self._failed(session, client)
 
-    def _connect_properties(self, session: _Session) -> Properties:
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        if session.shard is not None:
-            properties.SessionExpiryInterval = SESSION_EXPIRY_S
-            properties.ReceiveMaximum = self._receive_maximum
-        return properties
-
-    def _new_client(self, session: _Session) -> Client:
-        s = self._settings
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=session.name,
-            protocol=mqtt.MQTTv5,
-            manual_ack=session.shard is not None,
-            userdata=session,
-        )
-        if s.mqtt_username is not None:
-            client.username_pw_set(s.mqtt_username, s.mqtt_password)
-        if s.mqtt_tls_ca is not None:
-            client.tls_set(ca_certs=str(s.mqtt_tls_ca))
+    def _listen_to(self, client: Client, *, monitor: bool) -> None:
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_count if session.shard is None else self._on_message
+        client.on_message = self._on_count if monitor else self._on_message
         client.on_socket_open = self._on_socket_open
         client.on_socket_close = self._on_socket_close
         client.on_socket_register_write = self._on_want_write
-        return client
 
-    def _leave(self, session: _Session) -> None:
+    def _leave(self, session: Session) -> None:
         client = session.client
         if client is None:
             return
@@ -454,13 +321,13 @@ class Links:
         self._forget(session, client)
         session.known = False
 
-    def _failed(self, session: _Session, client: Client) -> None:
+    def _failed(self, session: Session, client: Client) -> None:
         """A connection is lost or did not come about: try again, but not at once."""
         self._forget(session, client)
         self._retry_at_s = time.monotonic() + RETRY_S
         self.changed.set()
 
-    def _forget(self, session: _Session, client: Client) -> None:
+    def _forget(self, session: Session, client: Client) -> None:
         """Be rid of a client, whatever state it is in."""
         if session.client is not client:
             return
@@ -474,6 +341,7 @@ class Links:
         sock: Any = client.socket()
         if sock is not None:
             self._on_socket_close(client, session, sock)
+            client.on_socket_close = None
             sock.close()
         self._count_up()
 
@@ -489,7 +357,7 @@ class Links:
     def _on_connect(
         self,
         client: Client,
-        session: _Session,
+        session: Session,
         flags: mqtt.ConnectFlags,
         reason: ReasonCode,
         _properties: Properties | None,
@@ -508,7 +376,7 @@ class Links:
     def _on_subscribe(
         self,
         _client: Client,
-        session: _Session,
+        session: Session,
         _mid: int,
         reasons: list[ReasonCode],
         _properties: Properties | None,
@@ -522,87 +390,35 @@ class Links:
     def _on_disconnect(
         self,
         client: Client,
-        session: _Session,
+        session: Session,
         _flags: mqtt.DisconnectFlags,
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        log.warning("disconnected from the broker", session=session.name, reason=str(reason))
+        self._lost[str(reason)] += 1
         LINKS_LOST.inc()
         self._failed(session, client)
 
-    def _on_message(self, client: Client, session: _Session, message: mqtt.MQTTMessage) -> None:
+    def _on_message(self, client: Client, session: Session, message: mqtt.MQTTMessage) -> None:
         session.arrived += 1
         assert session.shard is not None
         self._came.append(Delivered(session.shard, client, message))
 
-    def _on_count(self, _client: Client, session: _Session, message: mqtt.MQTTMessage) -> None:
+    def _on_count(self, _client: Client, session: Session, message: mqtt.MQTTMessage) -> None:
         session.arrived += 1
         self._drops.note(message.topic, bytes(message.payload))
 
-    def _on_socket_open(self, _client: Client, session: _Session, sock: Any) -> None:
+    def _on_socket_open(self, _client: Client, session: Session, sock: Any) -> None:
         self._selector.register(sock, selectors.EVENT_READ, session)
 
-    def _on_socket_close(self, _client: Client, _session: _Session, sock: Any) -> None:
+    def _on_socket_close(self, _client: Client, _session: Session, sock: Any) -> None:
         try:
             self._selector.unregister(sock)
         except (KeyError, ValueError):
             return  # paho closes twice on some ways
 
-    def _on_want_write(self, _client: Client, session: _Session, _sock: Any) -> None:
+    def _on_want_write(self, _client: Client, session: Session, _sock: Any) -> None:
         self._unsent.add(session)
-
-
-class Drops:
-    """Watches the broker's own counters: it drops in silence when a queue is full."""
-
-    DROPPED_TOPIC = "$SYS/broker/publish/messages/dropped"
-    HELD_TOPIC = "$SYS/broker/store/messages/count"
-
-    def __init__(self) -> None:
-        self.dropped: int | None = None
-        self.held: int | None = None
-
-    def note(self, topic: str, payload: bytes) -> None:
-        """Take in a value; an alarm in the log for every growth of the drops."""
-        try:
-            value = int(payload)
-        except ValueError:
-            log.warning("the broker's counter is no number", topic=topic)
-            return
-        if topic == self.HELD_TOPIC:
-            HELD.set(value)
-            self.held = value
-            return
-        before = self.dropped or 0
-        # A restarted broker counts from 0 again.
-        grown = value - before if value >= before else value
-        if grown:
-            log.error(
-                "the broker drops messages: devices send them again, others lose them",
-                dropped=value,
-                grown=grown,
-                remedy="more ingest workers or a faster database; see max_queued_messages",
-            )
-        DROPPED.set(value)
-        self.dropped = value
-
-
-def session_name(prefix: str, shard: int) -> str:
-    """The client id of a shard's durable session."""
-    return f"{prefix}-foreign" if shard == FOREIGN else f"{prefix}-shard-{shard:02d}"
-
-
-def filters_of(shard: int, traccar_topic: str) -> list[str]:
-    """What a shard's session subscribes to."""
-    if shard == FOREIGN:
-        return [*OWNTRACKS_FILTERS, traccar_topic]
-    return [f"{ROOT}/{shard:02d}/+/+/{channel}" for channel in CHANNELS]
-
-
-def shards_of(delivered: Collection[Delivered]) -> set[int]:
-    """The shards that messages came by."""
-    return {one.shard for one in delivered}
 
 
 def _decrypted(client: Client) -> bool:

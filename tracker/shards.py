@@ -21,7 +21,8 @@ import structlog
 from prometheus_client import Gauge
 
 from tracker.db import leases
-from tracker.links import FOREIGN, Links
+from tracker.links import Links
+from tracker.sessions import FOREIGN
 from tracker.settings import Settings, parse_shards
 
 log = structlog.get_logger(__name__)

@@ -150,7 +150,7 @@ class Worker:
         self.log = home / f"{name}-{random.randrange(10**9)}.log"
         self.metrics_port = free_port()
         self.killed = False
-        settings = {"DATABASE_URL": dsn, "SHARD_LEASE_S": str(LEASE_S), "ACK_S": "2", **env}
+        settings = {"DATABASE_URL": dsn, "SHARD_LEASE_S": str(LEASE_S), "ACK_S": "0.5", **env}
         if broker is not None:
             settings |= {"MQTT_HOST": broker.host, "MQTT_PORT": str(broker.port)}
             settings |= {"METRICS_PORT": str(self.metrics_port)}
