@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tracker.db import leases
 from tracker.db import reading_health as health
 from tracker.db.connect import Database, raw
 
@@ -96,6 +97,18 @@ def _gauges(conn: psycopg.Connection[Any]) -> Iterator[Metric]:
         health.unresolved_alerts(conn),
     )
     yield _family("tracker_deliveries", "Deliveries.", "status", health.deliveries_by_status(conn))
+    yield from _ingest(leases.fleet(conn))
+
+
+def _ingest(fleet: leases.Fleet) -> Iterator[Metric]:
+    yield _gauge("tracker_ingest_workers", "Live ingest workers.", fleet.workers)
+    yield _gauge("tracker_ingest_sessions", "Their sessions at the broker.", fleet.sessions_up)
+    yield _gauge(
+        "tracker_broker_messages_dropped",
+        "Messages the broker dropped since its start: its queue was full.",
+        fleet.dropped,
+    )
+    yield _gauge("tracker_broker_messages_held", "Messages the broker stores.", fleet.held)
 
 
 def _gauge(name: str, words: str, value: float) -> GaugeMetricFamily:

@@ -90,12 +90,31 @@ def view(conn: psycopg.Connection[Any]) -> View:
     return View(workers=live, owners=dict(owned))
 
 
+class Fleet(Struct, frozen=True, kw_only=True):
+    """All live workers together; ``dropped`` and ``held`` are the broker's own counters."""
+
+    workers: int
+    sessions_up: int
+    dropped: int
+    held: int
+
+
+def fleet(conn: psycopg.Connection[Any]) -> Fleet:
+    """How many workers live, and how they stand with the broker."""
+    row = conn.execute(
+        f"""
+        SELECT count(*), coalesce(sum(w.sessions_up), 0), coalesce(max(w.broker_dropped), 0),
+               coalesce(max(w.broker_held), 0)
+        FROM ingest_workers w WHERE {_LIVE}
+        """
+    ).fetchone()
+    assert row is not None  # aggregates always give one
+    return Fleet(workers=row[0], sessions_up=int(row[1]), dropped=row[2], held=row[3])
+
+
 def sessions_up(conn: psycopg.Connection[Any]) -> int:
     """Sessions of live workers that are connected and subscribed."""
-    row = conn.execute(
-        f"SELECT coalesce(sum(w.sessions_up), 0) FROM ingest_workers w WHERE {_LIVE}"
-    ).fetchone()
-    return int(row[0]) if row else 0
+    return fleet(conn).sessions_up
 
 
 def take(conn: psycopg.Connection[Any], worker: str, shards: Collection[int]) -> set[int]:
