@@ -209,8 +209,8 @@ _NO_TIME: Final = TimeFlag.CLOCK_RESET | TimeFlag.CLOCK_ROLLOVER | TimeFlag.CLOC
 RECENT: Final = 5
 """Readings that a present fault is told from: one odd record is no verdict."""
 
-MOST_SAMPLES: Final = 200
-"""The slopes of all pairs are taken: 200 readings make 20,000, which is some milliseconds."""
+MOST_SAMPLES: Final = 100
+"""The slopes of all pairs are taken: 100 readings make 5,000, which is some milliseconds."""
 
 
 class ClockHealth(Struct, frozen=True, kw_only=True):

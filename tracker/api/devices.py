@@ -19,6 +19,7 @@ from tracker.api.schemas.common import Page
 from tracker.api.schemas.device_keys import LoginOut
 from tracker.api.schemas.devices import (
     DEFAULT_PERIODS,
+    ClockOut,
     CurrentDelivery,
     DeviceDetail,
     DeviceIn,
@@ -30,7 +31,9 @@ from tracker.api.schemas.devices import (
     NewDeviceOut,
     PeriodsOut,
 )
+from tracker.clocks import ClockHealth, clock_health
 from tracker.db import broker_logins, device_keys, devices
+from tracker.db.clock_readings import newest_readings
 from tracker.db.reading import decode_cursor, encode_cursor, int64, rfc3339
 from tracker.db.tables import Device, DeviceState
 from tracker.db.users import CurrentUser
@@ -113,7 +116,12 @@ def get_device(
         gen=gen,
         acked_upto=ack["upto"],
         missing=ack["missing"],
-        health=_health(state, last_record, refused["refused"]),
+        health=_health(
+            state,
+            last_record,
+            refused["refused"],
+            clock_health(newest_readings(session, device.device_no)),
+        ),
         trust=round(trust(stored=_stored(received), **refused), 4),
         delivery=_delivery(session, device.device_no),
     )
@@ -173,7 +181,12 @@ def _last_record(state: DeviceState | None) -> dict[str, Any] | None:
     return {**record, "t": rfc3339(state.last_t_star)}
 
 
-def _health(state: DeviceState | None, last: dict[str, Any] | None, quarantined: int) -> Health:
+def _health(
+    state: DeviceState | None,
+    last: dict[str, Any] | None,
+    quarantined: int,
+    clock: ClockHealth,
+) -> Health:
     power = (last or {}).get("pwr") or {}
     return Health(
         online=state.online if state else None,
@@ -182,6 +195,9 @@ def _health(state: DeviceState | None, last: dict[str, Any] | None, quarantined:
         battery_pct=power.get("bat"),
         external_mv=power.get("ext"),
         quarantined=quarantined,
+        clock=ClockOut(
+            offset_s=clock.offset_s, drift_s_per_day=clock.drift_s_per_day, fault=clock.fault
+        ),
     )
 
 

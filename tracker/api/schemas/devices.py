@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from tracker.api.schemas.common import Answer, Body, Moment, Name, Text, Warning
 from tracker.api.schemas.device_keys import LoginOut
+from tracker.clocks import ClockFault
 
 DeviceKind = Literal["seal", "gps"]
 DeviceId = Annotated[str, Text(longest=64, pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -112,6 +113,16 @@ class NewDeviceOut(DeviceOut):
     )
 
 
+class ClockOut(Answer):
+    """The device's own clock by its newest records, against the satellites' or our time."""
+
+    offset_s: float | None = Field(description="How far it is ahead, s; null: nothing to compare.")
+    drift_s_per_day: float | None = Field(
+        description="How much it gains a day; null: too few records, or they scatter too much."
+    )
+    fault: ClockFault | None = Field(description="What is wrong with most of its newest records.")
+
+
 class Health(Answer):
     """How the device is: presence, battery, and how much of what it sent was refused."""
 
@@ -121,6 +132,7 @@ class Health(Answer):
     battery_pct: float | None
     external_mv: float | None
     quarantined: int
+    clock: ClockOut
 
 
 class CurrentDelivery(Answer):
