@@ -12,7 +12,7 @@ from tests.fault.site import SEEDS, Site
 from tests.support.seed import SeededDelivery, World, at, record
 from tests.support.waiting import wait_until
 
-DELIVERIES = 40
+DELIVERIES = 25
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ import time
 
 import pytest
 
-from tests.fault.site import ROUTE, SEEDS, START_S, Fleet, Site, pause, seconds
+from tests.fault.site import SEEDS, START_S, Fleet, Site, pause, seconds
 from tests.support.waiting import wait_until
 from tracker.broker import rules
 
-VEHICLES = 16
-CROWD = 600
+VEHICLES = 10
+CROWD = 1000
 RECEIVE_MAXIMUM = 8000
+TOWN = [[76.9115, 43.2525], [77.06, 43.2525]]
 SPARSE = {"gps": {"moving_s": 300}, "seal": {"moving_s": 600}}
 seeded = pytest.mark.parametrize("seed", SEEDS)
 
@@ -26,13 +27,13 @@ def under_load(site: Site, rng: random.Random, seed: int) -> Fleet:
     """A fleet in full drive, some hundred records into its trips."""
     fleet = site.fleet(VEHICLES, seed)
     fleet.start(site.broker)
-    fleet.wait_acked(rng.randint(200, 900))
+    fleet.wait_acked(rng.randint(200, 800))
     return fleet
 
 
 def finished(site: Site, fleet: Fleet) -> None:
     fleet.come_home()
-    assert fleet.made > 1500
+    assert fleet.made > 1000
     site.assert_stored_once(fleet)
 
 
@@ -111,14 +112,14 @@ def dropped(site: Site) -> int:
 
 
 @seeded
-def test_hundreds_of_devices_connect_again_after_a_restart_of_the_broker(
+def test_a_thousand_devices_connect_again_after_a_restart_of_the_broker(
     site: Site, seed: int
 ) -> None:
     """Short trips of many devices, in all shards, that come back at once."""
     rng = random.Random(seed)
     site.ingesting(2)
-    fleet = site.fleet(CROWD // 2, seed, route=ROUTE[-2:], start="now-3h", periods=SPARSE)
-    fleet.start(site.broker)
+    fleet = site.fleet(CROWD // 2, seed, route=TOWN, start="now-3h", periods=SPARSE)
+    fleet.start(site.broker, flat_out=False, speed=40)
     wait_until(lambda: online(fleet) == CROWD, 60, f"{CROWD} devices to be connected")
     pause(seconds(rng, 0, 1))
     assert fleet.driving
@@ -183,9 +184,10 @@ def test_wiped_stores_and_lost_generations_are_neither_lost_nor_merged(
     """Each unit is wiped on its way: its numbers start again, under a generation it asks for."""
     rng = random.Random(seed)
     workers = site.ingesting(2)
-    first = under_load(site, rng, seed)
+    first = site.fleet(6, seed)
+    first.start(site.broker)
     first.come_home()
-    second = Fleet(VEHICLES, seed + 100, devices={"gen": "ask"})
+    second = Fleet(6, seed + 100, devices={"gen": "ask"})
     site.fleets.append(second)
     second.start(site.broker)
     workers[rng.randrange(2)].kill()
