@@ -44,6 +44,9 @@ PAST_MS: Final = 60 * DAY_MS
 OFF_MS: Final = 60_000
 """A fault worth a flag: a vehicle on a road is then a kilometre from where it says it is."""
 
+MOST_OFF_MS: Final = 10**15
+"""Some 30,000 years: a clock can be sent as any number, however long."""
+
 ZONE_STEP_MS: Final = 30 * 60_000
 ZONE_MOST_MS: Final = 14 * 60 * 60_000
 """Time zones are whole or half hours, 14 hours at most."""
@@ -149,7 +152,7 @@ def read_clock(record: Record, first_received_ms: int) -> ClockReading:
     comparable = gnss_ms is not None or live or ahead_ms > 0
     return ClockReading(
         t_ms=reference_ms,
-        offset_ms=ahead_ms if comparable else None,
+        offset_ms=max(-MOST_OFF_MS, min(ahead_ms, MOST_OFF_MS)) if comparable else None,
         exact=gnss_ms is not None,
         fault=fault,
     )
@@ -189,7 +192,7 @@ def _relative_fault(ts_ms: int, gnss_ms: int | None, received_ms: int, *, live: 
 
 def _is_zone(offset_ms: int) -> bool:
     """Whether an offset is that of a time zone, within a minute for the road and a small drift."""
-    steps = round(offset_ms / ZONE_STEP_MS)
+    steps = (offset_ms + ZONE_STEP_MS // 2) // ZONE_STEP_MS  # whole numbers: any size will do
     near = abs(offset_ms - steps * ZONE_STEP_MS) <= OFF_MS
     return steps != 0 and near and abs(steps * ZONE_STEP_MS) <= ZONE_MOST_MS
 

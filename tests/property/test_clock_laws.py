@@ -24,7 +24,7 @@ from tracker.model import Record, TimeFlag, WireFix, to_ms
 NOW_MS = to_ms(datetime(2026, 3, 1, 12, tzinfo=UTC))
 DAY_MS = 86_400_000
 
-anything = st.integers(-(2**70), 2**70)
+anything = st.integers(-(2**70), 2**70) | st.sampled_from([10**400, -(10**400)])
 delays_ms = st.integers(0, 29 * DAY_MS)
 zones = st.integers(-28, 28).filter(bool)
 jitter_ms = st.integers(-OFF_MS, OFF_MS)

@@ -19,6 +19,10 @@ SILENCE = Rule(
 )
 
 
+MOST_SLEEP_S = 366 * 86_400.0
+"""No device plans to sleep for longer than a year; as wire numbers go, it could be 1e308 s."""
+
+
 class LastFix(Struct, frozen=True, kw_only=True):
     """Where the device last was, for the reasoning over a gap."""
 
@@ -47,7 +51,7 @@ def limit_s(state: SilenceState, scene: Scene) -> float:
     periods = scene.device.periods
     period_s = periods.parked_s if state.moving is False else periods.moving_s
     limits = scene.limits
-    return state.sleep_s + limits.silence_periods * period_s + limits.silence_grace_s
+    return min(state.sleep_s, MOST_SLEEP_S) + limits.silence_periods * period_s + limits.silence_grace_s
 
 
 def deadline_ms(state: SilenceState, scene: Scene) -> int | None:
