@@ -51,7 +51,11 @@ def limit_s(state: SilenceState, scene: Scene) -> float:
     periods = scene.device.periods
     period_s = periods.parked_s if state.moving is False else periods.moving_s
     limits = scene.limits
-    return min(state.sleep_s, MOST_SLEEP_S) + limits.silence_periods * period_s + limits.silence_grace_s
+    return (
+        min(state.sleep_s, MOST_SLEEP_S)
+        + limits.silence_periods * period_s
+        + limits.silence_grace_s
+    )
 
 
 def deadline_ms(state: SilenceState, scene: Scene) -> int | None:
