@@ -19,7 +19,13 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from tracker.embedded.browser import find_browser
-from tracker.embedded.parts import OLDEST_POSTGRES, PRIVATE_ROOT, find_mosquitto, find_postgres
+from tracker.embedded.parts import (
+    OLDEST_POSTGRES,
+    PRIVATE_ROOT,
+    find_mosquitto,
+    find_mosquitto_pub,
+    find_postgres,
+)
 from tracker.errors import SetupError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +51,8 @@ BROWSER_PACKAGES = ("chromium", "fonts-dejavu-core", "libatomic1")
 PARTS = {
     "services": [
         Part(find=find_postgres, packages=lambda: _postgis_packages()),
-        Part(find=find_mosquitto, packages=lambda: ["mosquitto", "mosquitto-clients"]),
+        Part(find=find_mosquitto, packages=lambda: ["mosquitto"]),
+        Part(find=find_mosquitto_pub, packages=lambda: ["mosquitto-clients"]),
     ],
     "browser": [Part(find=find_browser, packages=lambda: [*BROWSER_PACKAGES])],
 }

@@ -139,6 +139,11 @@ class CertificateAuthority:
             i.device for i in index if not i.revoked
         }
 
+    def changed_ns(self) -> int:
+        """When certificates were last issued or revoked, as the file system says."""
+        paths = (self.crl_path, self.home / "index.json")
+        return max((path.stat().st_mtime_ns for path in paths if path.exists()), default=0)
+
     def server(self, hosts: Sequence[str], folder: Path) -> bool:
         """Put a certificate for the broker's ``hosts`` into ``folder``, unless a good one is there.
 

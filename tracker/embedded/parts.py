@@ -80,6 +80,19 @@ def find_mosquitto(private_root: Path = PRIVATE_ROOT) -> MosquittoTools:
     raise SetupError(f"the Mosquitto broker is missing: {REMEDY} mosquitto")
 
 
+def find_mosquitto_pub(private_root: Path = PRIVATE_ROOT) -> MosquittoTools:
+    """Mosquitto's own publisher, with which tests and operators try a broker out.
+
+    Raises:
+        SetupError: there is none.
+    """
+    for folder in (*_search_path(), private_root / "usr/bin"):
+        program = folder / "mosquitto_pub"
+        if os.access(program, os.X_OK):
+            return MosquittoTools(program=str(program), env=_env_for(program, private_root))
+    raise SetupError(f"mosquitto_pub is missing: {REMEDY} mosquitto-clients")
+
+
 def private_env(private_root: Path = PRIVATE_ROOT) -> dict[str, str]:
     """Variables with which unpacked programs find their libraries and data."""
     folders = [*private_root.glob("usr/lib/*-linux-*"), *private_root.glob("lib/*-linux-*")]
