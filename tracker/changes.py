@@ -97,16 +97,25 @@ def _told(finding: Finding) -> tuple[object, ...]:
     return (finding.start_ms, finding.end_ms, finding.severity, finding.provisional, finding.basis)
 
 
-def sentence(before: Finding | None, after: Finding | None) -> str:
-    """A change in neutral words: codes, UTC times and minutes, the same in every language."""
-    if before is None or after is None:
-        return _words(after or before)
-    return f"{_words(before)} → {_words(after)}"
+def sentence(before: Finding | None, after: Finding | None, found: Iterable[Finding] = ()) -> str:
+    """A change in neutral words: codes, UTC times and minutes, the same in every language.
+
+    Args:
+        before: what was told; None if nothing was.
+        after: what it is now; None if it was taken back.
+        found: all that is found now: what stands in place of what was taken back is named.
+    """
+    if before is None:
+        return _words(after) if after else ""
+    instead = [after] if after else [f for f in found if _stands_for(f, before)]
+    return f"was: {_words(before)}; now: {', '.join(map(_words, instead)) or 'nothing'}"
 
 
-def _words(finding: Finding | None) -> str:
-    if finding is None:
-        return ""
+def _stands_for(finding: Finding, before: Finding) -> bool:
+    return finding.device == before.device and _overlap(finding, before)
+
+
+def _words(finding: Finding) -> str:
     start = f"{from_ms(finding.start_ms):%Y-%m-%dT%H:%M:%SZ}"
     where = f" {finding.device}" if finding.device else ""
     if finding.end_ms is None:

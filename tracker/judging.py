@@ -94,6 +94,11 @@ class Case:
         assert self.now is not None
         return self.now
 
+    @property
+    def found(self) -> list[Finding]:
+        """All that is found from where the fold began; there once it has run."""
+        return [*self.over, *self.present.findings]
+
 
 @dataclass(kw_only=True)
 class Judging:
@@ -305,7 +310,7 @@ def compare(conn: Connection, batch: Judging) -> None:
             for anomaly in stored
             if not _is_final(anomaly.finding, begun_ms)
         ]
-        case.changed = changes(known, [*case.over, *case.present.findings])
+        case.changed = changes(known, case.found)
 
 
 def _is_final(finding: Finding, begun_ms: int | None) -> bool:
@@ -341,7 +346,7 @@ def _plan(
 ) -> list[UUID]:
     """Plan and store the alert of one (delivery, code); returns the anomalies to be written."""
     told = [change for change in items if change.kind != "refreshed"]
-    plan = alerts.plan(alert.view if alert else None, _anomaly_changes(told), batch.now)
+    plan = alerts.plan(alert.view if alert else None, _anomaly_changes(case, told), batch.now)
     alert_id = alert.id if alert else uuid4()
     if plan.action != "none":
         out.write_alert(conn, (case.file.id, code), alert_id, plan, batch.now)
@@ -356,8 +361,9 @@ def _plan(
     return [change.key for change in items if change.key is not None]
 
 
-def _anomaly_changes(items: Iterable[Change[UUID]]) -> list[alerts.AnomalyChange]:
+def _anomaly_changes(case: Case, items: Iterable[Change[UUID]]) -> list[alerts.AnomalyChange]:
     result = []
+    found = case.found
     for change in items:
         finding = change.after or change.before
         if finding is not None and change.kind != "refreshed":
@@ -366,7 +372,7 @@ def _anomaly_changes(items: Iterable[Change[UUID]]) -> list[alerts.AnomalyChange
                     anomaly_id=str(change.key),
                     kind=change.kind,
                     severity=finding.severity,
-                    text=sentence(change.before, change.after),
+                    text=sentence(change.before, change.after, found),
                 )
             )
     return result
@@ -386,7 +392,7 @@ def _note_finished(
         if stored and stored.alert_id and (alert is None or stored.alert_id != alert.id):
             finished[stored.alert_id].append(change)
     for alert_id, items in finished.items():
-        out.write_history(conn, alert_id, alerts.notes(_anomaly_changes(items), now))
+        out.write_history(conn, alert_id, alerts.notes(_anomaly_changes(case, items), now))
         case.alert_ids.add(alert_id)
 
 

@@ -83,10 +83,14 @@ def test_codes_and_devices_are_never_mixed() -> None:
 def test_the_sentence_says_what_was_and_what_is() -> None:
     was, now = finding(0, 47), finding(10, 32, code="unauthorised_stop")
     assert sentence(None, was) == "silence d 1970-01-01T00:00:00Z/1970-01-01T00:47:00Z (47 min)"
-    assert sentence(was, now).endswith(
-        "→ unauthorised_stop d 1970-01-01T00:10:00Z/1970-01-01T00:32:00Z (22 min)"
+    told = sentence(was, now)
+    assert told.startswith("was: silence d ")
+    assert told.endswith(
+        "; now: unauthorised_stop d 1970-01-01T00:10:00Z/1970-01-01T00:32:00Z (22 min)"
     )
-    assert sentence(finding(0), None) == "silence d 1970-01-01T00:00:00Z …"
+    assert sentence(was, None, [now, finding(50), finding(0, 47, device="e")]) == told
+    assert sentence(was, None).endswith("; now: nothing")
+    assert sentence(finding(0), None) == "was: silence d 1970-01-01T00:00:00Z …; now: nothing"
 
 
 def test_changes_by_code() -> None:

@@ -29,7 +29,7 @@ export function historyText(line) {
   if (line.who !== "system") return line.text;
   return line.text.replace(CODES_AND_TIMES, (found) => {
     if (/^\d/.test(found)) return time(found).textContent;
-    return ["anomaly", "severity"].map((family) => `${family}.${found}`).filter(known).map((id) => t(id))[0] ?? found;
+    return ["anomaly", "severity", "history"].map((family) => `${family}.${found}`).filter(known).map((id) => t(id))[0] ?? found;
   });
 }
 
