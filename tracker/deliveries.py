@@ -182,8 +182,8 @@ def _body(field: str, text: str) -> FieldError:
 
 # ---------------------------------------------------------------- oddities that may be true
 
-FAR_FROM_ROUTE_M: Final = 50_000.0
-"""The legal limit of a corridor: a post farther from the line's end is likely another post."""
+FAR_FROM_ROUTE_M: Final = 10_000.0
+"""A line may end at the town's edge or at the gate; a post farther off is likely another post."""
 
 
 def route_warnings(*, start_m: float, end_m: float) -> list[FieldError]:

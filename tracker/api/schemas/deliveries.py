@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import AliasChoices, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 
 from tracker.api.schemas.common import (
     Answer,
@@ -293,11 +293,23 @@ class BorderCrossingIn(Body):
     )
 
 
+_OTHER_WORDS: Final[dict[object, SealState]] = {
+    **dict.fromkeys(("ok", "closed", "sealed", "locked", "whole"), "intact"),
+    **dict.fromkeys(("opened", "unlocked"), "open"),
+    **dict.fromkeys(("removed", "absent", "lost"), "missing"),
+    **dict.fromkeys(("tampered",), "damaged"),
+}
+
+
+def _in_our_words(state: object) -> object:
+    return _OTHER_WORDS.get(state, state) if isinstance(state, str) else state
+
+
 class SealIn(Body):
-    """The state in which an officer finds a seal."""
+    """The state in which an officer finds a seal. Usual other words for a state are understood."""
 
     device_id: DeviceId
-    state: SealState
+    state: Annotated[SealState, BeforeValidator(_in_our_words)]
 
 
 class ArrivalIn(Body):
