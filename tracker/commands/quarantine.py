@@ -80,7 +80,8 @@ def export(
     with told_errors(), database() as (_, _conn, begin):
         lines = export_lines(begin, device=device, reason=reason, since=aware(since))
         if file is None:
-            sys.stdout.buffer.writelines(lines)
+            for line in lines:
+                typer.echo(line, nl=False)
             return
         try:
             with file.open("wb") as out:
