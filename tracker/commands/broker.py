@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,6 @@ from tracker.broker.folder import (
     BrokerFolder,
     Own,
     ingest_environment,
-    keep_owner,
     service_passwords,
     write_secret,
 )
@@ -143,7 +143,7 @@ def _folder(out: Path, ca: Path | None, owner: str | None) -> BrokerFolder:
         out / "mosquitto",
         authority=authority,
         services=service_passwords(out / "users.json"),
-        own=_owned_by(owner) if owner else keep_owner,
+        own=_owned_by(owner) if owner else _owned_as(out / "mosquitto"),
     )
 
 
@@ -153,5 +153,16 @@ def _owned_by(owner: str) -> Own:
             shutil.chown(path, owner, None)
         except (LookupError, PermissionError) as exc:
             raise SetupError(f"cannot hand {path} over to {owner}: {exc}") from exc
+
+    return own
+
+
+def _owned_as(home: Path) -> Own:
+    """Files belong to whom the folder belongs, so that nobody has to name the owner again."""
+
+    def own(path: Path) -> None:
+        holder = home.stat()
+        if path.stat().st_uid != holder.st_uid:
+            os.chown(path, holder.st_uid, holder.st_gid)
 
     return own

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import socket
@@ -21,6 +22,9 @@ from typing import IO
 from tracker.errors import SetupError
 
 LOOPBACK = "127.0.0.1"
+LOWEST_PORT = 10_000
+OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+TRIES = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +133,22 @@ def end(
 
 
 def free_port() -> int:
-    """A TCP port on the loopback that nobody listens on now."""
+    """A TCP port on the loopback that nobody listens on now.
+
+    From below those that the system gives to outgoing connections: one of them could take the port
+    between our look and the start of whom it is for.
+    """
+    for _ in range(TRIES):
+        port = LOWEST_PORT + secrets.randbelow(max(1, _lowest_outgoing_port() - LOWEST_PORT))
+        if port_is_free(port):
+            return port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
+
+
+def _lowest_outgoing_port() -> int:
+    return int(OUTGOING_PORTS.read_text().split()[0])
 
 
 def port_is_free(port: int) -> bool:
