@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON_BIN := .venv/bin/python
-.PHONY: help setup setup-browser demo test check assets bench bench-quick lock clean
+.PHONY: help setup setup-browser demo test screenshot check assets bench bench-quick lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,10 @@ demo: setup assets ## the whole stack with a simulated fleet; Ctrl-C ends it
 
 test: setup setup-browser assets ## every test, on the real database, broker and browser
 	@$(PYTHON_BIN) -m pytest
+
+screenshot: setup setup-browser assets ## pictures of every page; the map's into the README
+	@$(PYTHON_BIN) -m pytest -q tests/browser/test_screenshots.py
+	@cp var/screenshots/map-1440.jpg docs/screenshot.jpg
 
 check: setup ## format, lint, types, layers
 	@.venv/bin/ruff check .

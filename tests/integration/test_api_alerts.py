@@ -152,7 +152,7 @@ def test_bad_input(app: FastAPI, world: World) -> None:
         assert client.post(path, json=body).status_code == 422
     assert client.post(path, json={"finding": "false", "text": "a\0b"}).status_code == 422
     assert client.post(f"/api/v1/alerts/{uuid4()}/ack").status_code == 404
-    assert client.post("/api/v1/alerts/x/ack").status_code == 422
+    assert client.post("/api/v1/alerts/x/ack").status_code == 404
     assert client.get("/api/v1/alerts", params={"status": "closed"}).status_code == 422
     assert (
         client.get("/api/v1/alerts", params={"cursor": "WzEsMiwzLCJOYU4iLCJ4Il0"}).status_code

@@ -108,5 +108,5 @@ def test_bad_parameters_are_refused_by_name(app: FastAPI, world: World, params) 
 def test_no_such_delivery_and_no_log_in(app: FastAPI, world: World) -> None:
     client = world.client(app, "monitor")
     assert client.get(f"/api/v1/deliveries/{uuid4()}/anomalies").status_code == 404
-    assert client.get("/api/v1/deliveries/x/anomalies").status_code == 422
+    assert client.get("/api/v1/deliveries/x/anomalies").status_code == 404
     assert client.get("/api/v1/anomalies", headers={"Authorization": ""}).status_code == 401

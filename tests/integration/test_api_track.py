@@ -139,7 +139,7 @@ def test_tiles(app: FastAPI, world: World) -> None:
         assert layer.encode() in tile.content
     assert client.get("/api/v1/tiles/posts/5/0/0.mvt").status_code == 204
     assert client.get("/api/v1/tiles/posts/2/4/0.mvt").status_code == 404
-    assert client.get("/api/v1/tiles/secrets/0/0/0.mvt").status_code == 422
+    assert client.get("/api/v1/tiles/secrets/0/0/0.mvt").status_code == 404
     foreign = world.client(app, "stranger").get("/api/v1/tiles/positions/0/0/0.mvt")
     assert foreign.status_code == 204
 

@@ -62,8 +62,8 @@ def test_ingest_has_subscribed_before_the_line_is_printed(own_stack: Stack) -> N
     assert '"connected"' in log
 
 
-def test_no_reference_data_is_loaded(stack: Stack) -> None:
-    with psycopg.connect(stack.dsn) as connection:
+def test_no_reference_data_is_loaded(own_stack: Stack) -> None:
+    with psycopg.connect(own_stack.dsn) as connection:
         assert connection.execute("SELECT count(*) FROM posts").fetchone() == (0,)
 
 

@@ -44,7 +44,7 @@ def replayed(customs: Customs, line: list[ride.Point], *, name: str) -> str:
         line,
         [device],
         departure=fixes[0][0] - timedelta(seconds=1),
-        deadline=fixes[-1][0] + hours(1000),
+        deadline=datetime.now(UTC) + hours(5),
     )
     customs.firmware_sim("replay", str(ride.TRACK), "--device", device, "--flat-out")
     customs.settle(delivery)
@@ -58,8 +58,8 @@ def test_the_real_ride_raises_no_false_finding(years_back: Stack) -> None:
     delivery = replayed(customs, stops, name="bus")
 
     found = {a["code"] for a in customs.anomalies(delivery)}
-    # Years after the ride the unit has been silent since, and the delivery is long overdue.
-    assert found <= {"silence", "overdue"}
+    # The ride ended years ago: the unit has been silent since.
+    assert found <= {"silence"}
     silences = [a for a in customs.anomalies(delivery) if a["code"] == "silence"]
     assert all(a["basis"] == "clock" for a in silences)
 
@@ -86,7 +86,7 @@ def test_a_ride_of_2019_needs_the_backdating_setting(stack: Stack) -> None:
     device = customs.device("bus", "gps")
     with pytest.raises(AssertionError, match="TRACKER_BACKDATING_DAYS"):
         customs.delivery(
-            ride.stops(), [device], departure=fixes[0][0], deadline=fixes[-1][0] + hours(1)
+            ride.stops(), [device], departure=fixes[0][0], deadline=datetime.now(UTC) + hours(1)
         )
 
 

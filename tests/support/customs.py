@@ -158,11 +158,24 @@ class Customs:
         items = self.get(f"/deliveries/{delivery_id}/anomalies", limit=1000)["items"]
         return [item for item in items if item["status"] != "retracted"]
 
-    def firmware_sim(self, *arguments: str, timeout_s: float = 240) -> str:
-        """Run the simulator against the stack's broker; its output."""
+    def wait_for_position(self, delivery_id: str, *, since: datetime) -> None:
+        """Wait until a delivery has been seen at or after a moment of its own time."""
+
+        def seen() -> bool:
+            last = self.get(f"/deliveries/{delivery_id}")["last_position"]
+            return last is not None and datetime.fromisoformat(last["t"]) >= since
+
+        wait_until(seen, 120, f"a position of {delivery_id} since {since}", every_s=0.5)
+
+    def simulator_command(self, *arguments: str) -> list[str]:
+        """The simulator's command line against the stack's broker."""
         host, port = self.stack.mqtt
         command = [sys.executable, "-m", "firmware_sim", *arguments]
-        command += ["--host", host, "--port", str(port)]
+        return [*command, "--host", host, "--port", str(port)]
+
+    def firmware_sim(self, *arguments: str, timeout_s: float = 240) -> str:
+        """Run the simulator against the stack's broker; its output."""
+        command = self.simulator_command(*arguments)
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=timeout_s, check=False
         )
