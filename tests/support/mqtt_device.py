@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.support.stack import Stack
 
@@ -39,7 +40,7 @@ class MqttDevice:
         self._news = threading.Condition()
         self._ready = threading.Event()
         self._client = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2,
+            CallbackAPIVersion.VERSION2,
             client_id=f"test-{device}",
             protocol=mqtt.MQTTv5,
         )
@@ -72,6 +73,10 @@ class MqttDevice:
     def send(self, body: Any, channel: str = "tlm", *, retain: bool = False) -> None:
         """Publish JSON."""
         self.raw(json.dumps(body).encode(), channel, retain=retain)
+
+    def send_to(self, topic: str, body: Any) -> None:
+        """Publish JSON to any topic."""
+        self._client.publish(topic, json.dumps(body), qos=1).wait_for_publish(20)
 
     def send_signed(self, body: Any, key: dict[str, str], channel: str = "tlm") -> None:
         """Publish signed JSON; ``key`` is that of the answer to POST /devices."""
