@@ -112,6 +112,7 @@ def test_pictures_of_every_page(fleet: Fleet, browser: Browser, width: int, heig
         page.wait_for_load_state("networkidle" if name != "delivery" else "load")
         if name == "delivery":
             page.wait_for_selector(".case")
+            page.wait_for_selector("#map[data-ready]")
         _take(page, name, width)
     context.close()
 
