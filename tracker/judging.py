@@ -6,18 +6,16 @@ The decisions are pure functions of the layers below; the steps here load, call 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 import psycopg
 
-from tracker import adapters, alerts
 from tracker.anomalies import (
     VERSION,
     Fold,
@@ -27,24 +25,20 @@ from tracker.anomalies import (
     dump,
     fold,
     load,
-    order_of,
     present,
     version_of,
 )
-from tracker.changes import Change, Known, by_code, changes, sentence
+from tracker.changes import Change, Known, changes
 from tracker.db import evaluation as db
 from tracker.db import findings as out
 from tracker.db.evaluation import CaseFile, SavedState, StoredRecord
-from tracker.db.facts import Wanted, facts_of_fixes
-from tracker.db.findings import StoredAlert, StoredAnomaly
+from tracker.db.findings import StoredAnomaly
 from tracker.db.outbox import Event, append
 from tracker.db.reading import EVERYTHING, rfc3339
 from tracker.db.reading_alerts import alerts_by_id
-from tracker.model import BoundDevice, Finding, FixFacts, Observation, Record, to_ms
+from tracker.model import Finding, Observation, to_ms
 from tracker.participants import category
-from tracker.payload import Decoded, decode_record
 from tracker.risk import Assessment, FindingFacts, GoodsFacts, SubjectFacts, assess
-from tracker.track import FixPosition, position_of
 
 Connection = psycopg.Connection[Any]
 
@@ -181,92 +175,6 @@ def load_states(conn: Connection, batch: Judging) -> None:
             _resume(batch.cases[id_], load(saved.state))
 
 
-def load_records(conn: Connection, batch: Judging) -> None:
-    """The records after each state, as observations with their facts, in the order law."""
-    after = {id_: case.before.upto_ms for id_, case in batch.cases.items()}
-    batch.records += db.records_after(conn, after)
-    decoded = [(stored, _record(stored)) for stored in batch.records]
-    positions = [_position(stored, record) for stored, record in decoded]
-    wanted = [
-        Wanted(
-            route_id=batch.cases[stored.delivery_id].file.route_id,
-            t_ms=stored.t_ms,
-            position=position,
-        )
-        for (stored, _), position in zip(decoded, positions, strict=True)
-        if position is not None
-    ]
-    facts = iter(facts_of_fixes(conn, wanted))
-    for (stored, record), position in zip(decoded, positions, strict=True):
-        case = batch.cases[stored.delivery_id]
-        device = case.file.devices[stored.device_no]
-        fix = next(facts) if position is not None else None
-        case.observations.append(_observation(stored, device, record, fix))
-    for case in batch.cases.values():
-        case.observations.sort(key=order_of)
-
-
-def _record(stored: StoredRecord) -> Record:
-    if stored.flags & adapters.FOREIGN:
-        return _foreign(stored)
-    outcome = decode_record(stored.body)
-    if not isinstance(outcome, Decoded):
-        raise ValueError(f"a stored record cannot be read: {outcome.detail}")
-    return outcome.record
-
-
-def _foreign(stored: StoredRecord) -> Record:
-    record = adapters.record_of(stored.body, stored.flags)
-    if isinstance(record, Record):
-        return record
-    raise ValueError(f"a stored record of another system cannot be read: {record.detail}")
-
-
-def _position(stored: StoredRecord, record: Record) -> FixPosition | None:
-    return position_of(record, stored.t_ms, stored.received_ms) if stored.timed else None
-
-
-def _observation(
-    stored: StoredRecord, device: BoundDevice, record: Record, fix: FixFacts | None
-) -> Observation:
-    seal, event = record.seal, record.evt
-    untimed = Observation(
-        device=device.id,
-        kind=device.kind,
-        gen=record.gen,
-        seq=record.seq,
-        t_ms=stored.t_ms,
-        timed=False,
-        rope=seal.rope if seal else None,
-        case=seal.case if seal else None,
-        lock=seal.lock if seal else None,
-        event=event.code if event else None,
-    )
-    return _with_measures(untimed, record, fix) if stored.timed else untimed
-
-
-def _with_measures(seen: Observation, record: Record, fix: FixFacts | None) -> Observation:
-    motion, power = record.mot, record.pwr
-    return Observation(
-        device=seen.device,
-        kind=seen.kind,
-        gen=seen.gen,
-        seq=seen.seq,
-        t_ms=seen.t_ms,
-        rope=seen.rope,
-        case=seen.case,
-        lock=seen.lock,
-        event=seen.event,
-        moving=motion.mov if motion else None,
-        odometer_m=motion.odo if motion else None,
-        sleep_s=record.sleep_s or 0.0,
-        battery_pct=power.bat if power else None,
-        external_mv=power.ext if power else None,
-        jam=record.fix.jam if record.fix else None,
-        fix=fix,
-    )
-
-
 # ---------------------------------------------------------------- judge
 
 
@@ -316,99 +224,6 @@ def compare(conn: Connection, batch: Judging) -> None:
 def _is_final(finding: Finding, begun_ms: int | None) -> bool:
     decided_ms = finding.decided_ms
     return decided_ms is not None and begun_ms is not None and decided_ms <= begun_ms
-
-
-def plan_alerts(conn: Connection, batch: Judging) -> None:
-    """What the changes do to alerts, and the anomalies with the alerts they belong to."""
-    unresolved = out.unresolved_alerts(conn, list(batch.cases))
-    written: list[tuple[UUID, StoredAnomaly]] = []
-    for id_, case in batch.cases.items():
-        keyed = [_keyed(change) for change in case.changed]
-        for code, items in by_code(keyed).items():
-            ids = _plan(conn, batch, case, unresolved.get((id_, code)), code, items)
-            written += [(id_, case.anomalies[anomaly_id]) for anomaly_id in ids]
-    out.write_anomalies(conn, written)
-
-
-def _keyed(change: Change[UUID]) -> Change[UUID]:
-    if change.key is not None:
-        return change
-    return Change(kind=change.kind, key=uuid4(), before=change.before, after=change.after)
-
-
-def _plan(
-    conn: Connection,
-    batch: Judging,
-    case: Case,
-    alert: StoredAlert | None,
-    code: str,
-    items: list[Change[UUID]],
-) -> list[UUID]:
-    """Plan and store the alert of one (delivery, code); returns the anomalies to be written."""
-    told = [change for change in items if change.kind != "refreshed"]
-    plan = alerts.plan(alert.view if alert else None, _anomaly_changes(case, told), batch.now)
-    alert_id = alert.id if alert else uuid4()
-    if plan.action != "none":
-        out.write_alert(conn, (case.file.id, code), alert_id, plan, batch.now)
-        case.alert_ids.add(alert_id)
-    _note_finished(conn, case, alert, told, batch.now)
-    raised = set(plan.anomaly_ids)
-    for change in items:
-        assert change.key is not None
-        joins = alert_id if str(change.key) in raised else None
-        _apply(case, change, change.key, batch, joins)
-    case.told += [change.key for change in told if change.key is not None]
-    return [change.key for change in items if change.key is not None]
-
-
-def _anomaly_changes(case: Case, items: Iterable[Change[UUID]]) -> list[alerts.AnomalyChange]:
-    result = []
-    found = case.found
-    for change in items:
-        finding = change.after or change.before
-        if finding is not None and change.kind != "refreshed":
-            result.append(
-                alerts.AnomalyChange(
-                    anomaly_id=str(change.key),
-                    kind=change.kind,
-                    severity=finding.severity,
-                    text=sentence(change.before, change.after, found),
-                )
-            )
-    return result
-
-
-def _note_finished(
-    conn: Connection,
-    case: Case,
-    alert: StoredAlert | None,
-    told: list[Change[UUID]],
-    now: datetime,
-) -> None:
-    """A resolved alert whose anomalies change gets a line in its history, and stays resolved."""
-    finished: dict[UUID, list[Change[UUID]]] = defaultdict(list)
-    for change in told:
-        stored = case.anomalies.get(change.key) if change.key else None
-        if stored and stored.alert_id and (alert is None or stored.alert_id != alert.id):
-            finished[stored.alert_id].append(change)
-    for alert_id, items in finished.items():
-        out.write_history(conn, alert_id, alerts.notes(_anomaly_changes(case, items), now))
-        case.alert_ids.add(alert_id)
-
-
-def _apply(case: Case, change: Change[UUID], key: UUID, batch: Judging, joins: UUID | None) -> None:
-    stored = case.anomalies.get(key)
-    finding = change.after or change.before
-    assert finding is not None
-    status = "open" if finding.end_ms is None else "closed"
-    case.anomalies[key] = StoredAnomaly(
-        id=key,
-        finding=finding,
-        status="retracted" if change.kind == "retracted" else status,
-        settings_version=batch.settings_version,
-        found_at=stored.found_at if stored else batch.now,
-        alert_id=joins or (stored.alert_id if stored else None),
-    )
 
 
 # ---------------------------------------------------------------- weigh

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import psycopg
 
-from tracker import forwarded, judging, storing
+from tracker import alerting, forwarded, judging, observing, storing
 from tracker.adapters import TRACCAR_TOPIC
 from tracker.anomalies import Limits
 from tracker.db.quarantine import DEFAULT_BYTES
@@ -59,10 +59,10 @@ def store(
 JUDGE: tuple[Callable[[psycopg.Connection[Any], Judging], None], ...] = (
     judging.claim,
     judging.load_states,
-    judging.load_records,
+    observing.load_records,
     judging.fold_records,
     judging.compare,
-    judging.plan_alerts,
+    alerting.plan_alerts,
     judging.weigh,
     judging.save,
     judging.publish,

@@ -41,6 +41,8 @@ LAYERS: Mapping[str, int] = {
     "tracker.storing": 7,
     "tracker.forwarded": 7,
     "tracker.judging": 7,
+    "tracker.observing": 7,
+    "tracker.alerting": 7,
     "tracker.pipeline": 7,
     "tracker.redrive": 7,
     "tracker.archiving": 7,
@@ -75,6 +77,8 @@ FAMILIES: Mapping[str, str] = {
     "tracker.storing": "pipeline",
     "tracker.forwarded": "pipeline",
     "tracker.judging": "pipeline",
+    "tracker.observing": "pipeline",
+    "tracker.alerting": "pipeline",
     "tracker.pipeline": "pipeline",
     "tracker.redrive": "pipeline",
     # Sessions with the broker, leases of shards, and the worker that has both.

@@ -47,7 +47,7 @@ def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]
     The row lock on the delivery's state is the lease: it ends with the transaction, however that
     ends. Marks are deleted by one statement, whose snapshot holds exactly the marks it deletes:
     records of a mark that commits later are judged again, never missed. A retired delivery loses
-    its marks and is not judged: its records are archived, and nothing would be found in what is left.
+    its marks and is not judged: its records are archived; what is left would show nothing.
     """
     conn.execute(
         """
