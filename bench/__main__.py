@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import ingest, latency
+from bench.suite import main
 
 if __name__ == "__main__":
-    sys.exit(ingest.main(sys.argv[1:]) or latency.main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,30 +1,32 @@
-"""The load: deliveries on one long declared route, and the records their devices send.
+"""The load: a national fleet on long declared routes, and the signed records its devices send.
 
-Everything is drawn from one seed, so two runs store the same records.
+Everything is drawn from one seed, so two runs store the same records. Each active delivery has a
+seal and a vehicle unit; further devices are registered and report, but are bound to nothing. The
+devices of a round are interleaved: neighbours in the stream belong to different deliveries.
 """
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import cached_property
-from math import cos, radians, sin
+from datetime import datetime, timedelta
+from functools import cache, cached_property
+from hashlib import sha256
+from math import cos, gcd, radians
 from typing import Any
 
-from shapely import LineString
+import msgspec
+import numpy as np
 
-from tests.support.seed import World
 from tracker.model import to_ms
-from tracker.payload import topic_of
+from tracker.payload import Key, sign, topic_of
 from tracker.storing import Incoming
 
 VERTICES = 1_500
 """As many as a lane of 800 km has when it is drawn by its bends."""
 
-PERIOD_S = 60.0
+ROUTES = 10
 SPEED_KMH = 70.0
 KM_PER_DEGREE = 111.2
 DELAY_MS = 900
@@ -33,73 +35,140 @@ DELAY_MS = 900
 CROOKED = 50
 """Of so many deliveries one leaves its corridor for a while and one stands where it may not."""
 
+CUT: dict[str, Any] = {
+    "seal": {"armed": True, "lock": "locked", "rope": "cut", "case": "closed", "temp": 12.5},
+    "evt": {"code": "rope_cut"},
+    "why": "evt",
+}
+
+
+class Line:
+    """One declared route, in degrees: eastward, winding, each vertex a bend."""
+
+    def __init__(self, number: int) -> None:
+        steps = np.linspace(0, 1, VERTICES)
+        self.x = 70 + 10 * steps
+        bends = 0.6 * np.sin(40 * steps + number) + 0.02 * np.sin(900 * steps)
+        self.y = 43 + 0.4 * number + bends
+        self._at = np.concatenate(([0.0], np.cumsum(np.hypot(np.diff(self.x), np.diff(self.y)))))
+
+    @property
+    def length(self) -> float:
+        """Its length in degrees."""
+        return float(self._at[-1])
+
+    def place(self, along: float) -> tuple[float, float]:
+        """The point (x, y) so far along it, in degrees."""
+        return float(np.interp(along, self._at, self.x)), float(np.interp(along, self._at, self.y))
+
+
+@cache
+def lines() -> tuple[Line, ...]:
+    """The fleet's routes."""
+    return tuple(Line(number) for number in range(ROUTES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A device of the fleet. ``delivery`` None: registered, reporting, bound to nothing."""
+
+    number: int
+    kind: str
+    way: int
+    """Which drive it makes: that of its delivery, or one of its own."""
+    delivery: int | None
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return f"bench-{self.number:06d}"
+
+    @property
+    def key(self) -> Key:
+        """The key it signs with; the database is given the same by its own ``sha256``."""
+        return Key(kid="1", secret=sha256(self.id.encode()).digest())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """How much: deliveries of one vehicle unit each, and records of each."""
+    """How much: registered devices, active deliveries of two of them each, records of each."""
 
+    devices: int
     deliveries: int
-    records_each: int
+    rounds: int
     begin: datetime
+    span_s: float = 5400.0
+    """What the rounds take on the devices' clocks: stops and detours need their time."""
     seed: int = 7
 
     @property
     def records(self) -> int:
         """Records in all."""
-        return self.deliveries * self.records_each
+        return self.devices * self.rounds
 
     @cached_property
-    def line(self) -> LineString:
-        """The declared route, in degrees: eastward, winding, each vertex a bend."""
-        steps = [i / (VERTICES - 1) for i in range(VERTICES)]
-        return LineString(
-            [(70 + 10 * s, 43 + 0.6 * sin(40 * s) + 0.02 * sin(900 * s)) for s in steps]
+    def stride(self) -> int:
+        """Device ``n`` has place ``n · stride mod devices`` among deliveries: interleaving."""
+        stride = max(1, round(self.devices * 0.618))
+        while gcd(stride, self.devices) > 1:
+            stride += 1
+        return stride
+
+    @cached_property
+    def fleet(self) -> tuple[Member, ...]:
+        """All devices, in the order in which they report."""
+        return tuple(self._member(number) for number in range(self.devices))
+
+    def _member(self, number: int) -> Member:
+        place = number * self.stride % self.devices
+        way = place // 2
+        return Member(
+            number=number,
+            kind="seal" if place % 2 else "gps",
+            way=way,
+            delivery=way if way < self.deliveries else None,
         )
 
-    def device(self, number: int) -> str:
-        """The id of a delivery's device."""
-        return f"bench-{number:06d}"
+    def batches(
+        self, size: int, *, first: int = 0, last: int | None = None
+    ) -> list[list[Incoming]]:
+        """The signed messages, one record each, of these rounds, in rounds of all devices."""
+        batch = list(self._messages(range(first, self.rounds if last is None else last)))
+        return [batch[i : i + size] for i in range(0, len(batch), size)]
 
-    def batches(self, size: int) -> Iterator[list[Incoming]]:
-        """Messages of one record each, as a live fleet sends them: in rounds of all devices."""
-        rng = random.Random(self.seed)
-        batch: list[Incoming] = []
-        for round_ in range(self.records_each):
-            for number in range(self.deliveries):
-                batch.append(self._message(number, round_, rng))
-                if len(batch) == size:
-                    yield batch
-                    batch = []
-        if batch:
-            yield batch
-
-    def _message(self, number: int, round_: int, rng: random.Random) -> Incoming:
-        at = self.begin + timedelta(seconds=round_ * PERIOD_S + PERIOD_S * number / self.deliveries)
-        return self.message(number, round_, to_ms(at), rng)
+    def _messages(self, rounds: range) -> Iterator[Incoming]:
+        rng = random.Random(self.seed + rounds.start)
+        for round_ in rounds:
+            for member in self.fleet:
+                share = round_ + member.number / self.devices
+                at = self.begin + timedelta(seconds=share * self.span_s / self.rounds)
+                yield self.message(member, round_, to_ms(at), rng)
 
     def message(
-        self, number: int, round_: int, t_ms: int, rng: random.Random, **more: Any
+        self, member: Member, round_: int, t_ms: int, rng: random.Random, **more: Any
     ) -> Incoming:
-        """A device's message of one record. ``more``: fields besides those of every record."""
-        device = self.device(number)
-        body = _record(round_ + 1, t_ms, self._place(number, round_, rng), rng) | more
+        """A device's signed message of one record. ``more``: fields besides those of every one."""
+        body = _record(round_ + 1, t_ms, self._place(member, t_ms, rng), rng)
+        if member.kind == "seal":
+            body["seal"] = CUT["seal"] | {"rope": "in"}
+        topic = topic_of(member.id, member.kind, "tlm")
         return Incoming(
-            topic=topic_of(device, "gps", "tlm"),
-            payload=json.dumps(body, separators=(",", ":")).encode(),
+            topic=topic,
+            payload=sign(msgspec.json.encode(body | more), topic, member.key),
             received_ms=t_ms + DELAY_MS,
         )
 
-    def _place(self, number: int, round_: int, rng: random.Random) -> tuple[float, float]:
-        # Degrees of longitude stand for the way: the load needs places along a line, not a drive.
-        step_deg = SPEED_KMH * PERIOD_S / 3600 / KM_PER_DEGREE
-        standing = number % CROOKED == 1
-        start = (number * 0.618) % 1 * 0.6
-        along = start + (0 if standing else round_ * step_deg / self.line.length)
-        point = self.line.interpolate(min(along, 1.0), normalized=True)
-        astray = number % CROOKED == 0 and self.records_each / 3 < round_ < self.records_each / 2
+    def _place(self, member: Member, t_ms: int, rng: random.Random) -> tuple[float, float]:
+        # Degrees stand for the way: the load needs places along a line, not a drive.
+        line = lines()[member.way % ROUTES]
+        driven_s = (t_ms - to_ms(self.begin)) / 1000
+        speed = 0.0 if member.way % CROOKED == 1 else SPEED_KMH / 3600 / KM_PER_DEGREE
+        start = (member.way * 0.618) % 1 * 0.6 * line.length
+        x, y = line.place(start + driven_s * speed)
+        away = member.way % CROOKED == 0 and 0.3 < driven_s / self.span_s < 0.8
         noise_deg = 5 / 1000 / KM_PER_DEGREE
-        lat = point.y + (0.03 if astray else 0) + rng.gauss(0, noise_deg)
-        return point.x + rng.gauss(0, noise_deg) / cos(radians(point.y)), lat
+        lat = y + (0.03 if away else 0) + rng.gauss(0, noise_deg)
+        return x + rng.gauss(0, noise_deg) / cos(radians(y)), lat
 
 
 def _record(seq: int, t_ms: int, place: tuple[float, float], rng: random.Random) -> dict[str, Any]:
@@ -117,54 +186,3 @@ def _record(seq: int, t_ms: int, place: tuple[float, float], rng: random.Random)
         "net": {"rssi": -71, "mcc": 401, "mnc": 1, "lac": 711, "cid": 12_345},
         "sleep_s": 0,
     }
-
-
-def seed(dsn: str, load: Load) -> None:
-    """Register the load's devices and release its deliveries, all on one route."""
-    world = World(dsn)
-    try:
-        departure, destination = world.post(70.0, 43.0), world.post(80.0, 43.6)
-        route = world.route([(x, y) for x, y in load.line.coords])
-        released = load.begin - timedelta(minutes=1)
-        who = world.conn.execute(
-            "INSERT INTO participants (name, kind, tax_id, country)"
-            " VALUES ('bench', 'both', '000000000000', 'KZ') RETURNING id"
-        ).fetchone()
-        assert who is not None
-        world.conn.execute(_DEVICES, {"n": load.deliveries})
-        world.conn.execute(
-            _DELIVERIES,
-            {
-                **{"n": load.deliveries, "who": who[0], "route": route, "released": released},
-                **{"departure": departure, "destination": destination},
-                "deadline": datetime.now(UTC) + timedelta(days=30),
-            },
-        )
-        world.conn.execute(_BINDINGS, {"released": released})
-        world.conn.execute("ANALYZE")
-    finally:
-        world.close()
-
-
-# Periods of hours: played faster than its own clock, the load would else be one long silence.
-_DEVICES = """
-INSERT INTO devices (id, kind, hmac_required, moving_s, parked_s)
-SELECT 'bench-' || lpad(n::text, 6, '0'), 'gps', false, 7200, 7200
-FROM generate_series(0, %(n)s - 1) AS n
-"""
-
-_DELIVERIES = """
-INSERT INTO deliveries (registration_number, direction, carrier_id, declarant_id, departure_post,
-    destination_post, route_id, deadline, goods, vehicle, status, released_at)
-SELECT 'bench-' || lpad(n::text, 6, '0'), 'transit', %(who)s, %(who)s, %(departure)s,
-    %(destination)s, %(route)s, %(deadline)s,
-    '[{"hs_code": "220830", "value_kzt": 10000000, "payments_at_stake_kzt": 5000000}]', '{}',
-    'released', %(released)s
-FROM generate_series(0, %(n)s - 1) AS n
-"""
-
-_BINDINGS = """
-INSERT INTO bindings (delivery_id, device_no, bound_from)
-SELECT d.id, v.device_no, %(released)s
-FROM deliveries d JOIN devices v ON v.id = d.registration_number
-"""

@@ -61,3 +61,32 @@ class Meter:
             }
             for name, spent in self.spent.items()
         }
+
+
+class Family:
+    """Processes that are watched together: ours, the product's, and all of the database's."""
+
+    def __init__(self, conn: psycopg.Connection[Any], *pids: int) -> None:
+        self._ours = [psutil.Process(pid) for pid in pids]
+        self._postmaster = psutil.Process(conn.info.backend_pid).parent()
+
+    def cpu_s(self) -> tuple[float, float]:
+        """CPU so far: of ours, of the database's; those that ended count for their parent."""
+        assert self._postmaster is not None
+        theirs = self._postmaster.children(recursive=True)
+        ended = self._postmaster.cpu_times()
+        own = ended.user + ended.system + ended.children_user + ended.children_system
+        return sum(map(_cpu_s, self._ours)), own + sum(map(_cpu_s, theirs))
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0  # it ended since it was listed
+    return times.user + times.system
+
+
+def rss_mb(pid: int) -> float:
+    """Resident memory of a process, MiB."""
+    return round(psutil.Process(pid).memory_info().rss / 2**20, 1)

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,18 +52,23 @@ def show(title: str, result: dict[str, Any]) -> None:
     """Print the figures and what each stage costs."""
     console = Console()
     figures = Table(title=title, show_header=False)
-    for name, value in result.items():
-        if not isinstance(value, dict):
-            figures.add_row(name, f"{value:,}" if type(value) is int else str(value))
-    for name, value in result.get("publish_to_alert_ms", {}).items():
-        figures.add_row(f"publish → alert, {name}, ms", str(value))
+    for name, value in _flat(result):
+        figures.add_row(name, f"{value:,}" if type(value) is int else str(value))
     console.print(figures)
-    if "cpu_us_per_record" not in result:
-        return
     stages = Table("stage", "clock", "our CPU", "database CPU", title="µs per record")
     for name, spent in result["cpu_us_per_record"].items():
         stages.add_row(name, *(f"{spent[key]:.1f}" for key in ("wall", "python", "database")))
     console.print(stages)
+
+
+def _flat(result: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in result.items():
+        if name == "cpu_us_per_record":
+            continue
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}, ")
+        else:
+            yield before + name, value
 
 
 def write(name: str, result: dict[str, Any]) -> Path:

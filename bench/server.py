@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 import psycopg
 from psycopg import sql
 
-from bench.load import Load, seed
+from bench.load import Load
+from bench.seeding import seed
 from tracker.db.migrate import upgrade
 from tracker.embedded.children import choose_port, service_account
 from tracker.embedded.mosquitto import PrivateMosquitto
@@ -23,6 +24,7 @@ from tracker.errors import SetupError
 from tracker.settings import PREFIX
 
 TEMPLATE = "bench_template"
+BLANK = "bench_blank"
 
 
 @contextmanager
@@ -49,25 +51,39 @@ def running_server() -> Iterator[PrivatePostgres]:
             server.stop()
 
 
-def make_template(server: PrivatePostgres, load: Load) -> None:
-    """A migrated database that holds the load's deliveries."""
-    _execute(server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-    upgrade(server.dsn(TEMPLATE))
-    seed(server.dsn(TEMPLATE), load)
+def make_blank(server: PrivatePostgres) -> None:
+    """A migrated database with nothing in it, of which templates are made."""
+    _execute(server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(BLANK)))
+    upgrade(server.dsn(BLANK))
+
+
+def make_template(server: PrivatePostgres, load: Load, name: str = TEMPLATE) -> None:
+    """A database that holds the load's fleet."""
+    _copy(server, BLANK, name)
+    seed(server.dsn(name), load)
+
+
+def _copy(server: PrivatePostgres, source: str, name: str) -> None:
+    names = sql.Identifier(name), sql.Identifier(source)
+    _execute(server, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
 
 
 @contextmanager
-def clone(server: PrivatePostgres, name: str) -> Iterator[str]:
+def clone(server: PrivatePostgres, name: str, template: str = TEMPLATE) -> Iterator[str]:
     """A copy of the template, gone afterwards; yields its URL."""
-    database = sql.Identifier(name)
-    copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(database, sql.Identifier(TEMPLATE))
-    _execute(server, copy)
+    _copy(server, template, name)
     # What copying has left to be written must not be paid for by the run.
     _execute(server, sql.SQL("CHECKPOINT"))
     try:
         yield server.dsn(name)
     finally:
-        _execute(server, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+        drop(server, name)
+
+
+def drop(server: PrivatePostgres, name: str) -> None:
+    """Remove a database, whoever is still connected."""
+    query = sql.SQL("DROP DATABASE {} WITH (FORCE)")
+    _execute(server, query.format(sql.Identifier(name)))
 
 
 @contextmanager
