@@ -202,6 +202,9 @@ class Site:
         self.fleets: list[Fleet] = []
 
     def close(self) -> None:
+        # The server is the module's: a test that fell while it was stopped must not fell the rest.
+        if self.server.process is None or self.server.process.poll() is not None:
+            self.start_database()
         for fleet in self.fleets:
             fleet.end()
         for worker in self.workers:
