@@ -15,9 +15,9 @@ from typing import Any
 
 import psycopg
 
-from bench.load import Load
+from bench.load import ROUTES, VERTICES, Load
 from bench.meter import Family, rss_mb
-from bench.run import EVALUATOR_READY, SETTLED, Measured, Run, connected, wait_until
+from bench.run import BATCH, EVALUATOR_READY, SETTLED, Measured, Run, connected, wait_until
 from bench.server import clone, process
 from tracker.embedded.postgres import PrivatePostgres
 from tracker.model import from_ms
@@ -49,6 +49,7 @@ def measure(server: PrivatePostgres, load: Load, batches: Batches, turns: int) -
         "load": {
             **{"devices": load.devices, "active_deliveries": load.deliveries},
             **{"devices_bound": 2 * load.deliveries, "records": load.records, "signed": True},
+            **{"routes": ROUTES, "vertices": VERTICES, "batch_records": BATCH},
             "payload_bytes": round(sum(len(m.payload) for b in batches for m in b) / load.records),
         },
     }

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from statistics import median, quantiles
@@ -29,6 +29,7 @@ from bench.server import clone, process, running_broker
 from tracker.db.leases import sessions_up
 from tracker.db.users import ensure_admin
 from tracker.embedded.children import choose_port
+from tracker.embedded.mosquitto import PrivateMosquitto
 from tracker.embedded.postgres import PrivatePostgres
 
 READY_S = 60.0
@@ -61,14 +62,47 @@ def measure(
 
 
 def _one(server: PrivatePostgres, load: Load, rate: float, seconds: float) -> dict[str, Any]:
-    began = datetime.now(UTC) - timedelta(seconds=load.span_s / 2)
-    load = replace(load, begin=began)
+    load = replace(load, begin=datetime.now(UTC) - timedelta(seconds=load.span_s / 2))
+    with _product(server, load) as (conn, port, broker, pids), ExitStack() as stack:
+        listener = Listener(port, ADMIN, PASSWORD)
+        stack.callback(listener.close)
+        publisher = Publisher(broker.host, broker.port)
+        stack.callback(publisher.close)
+        live = _encode(load, _deliveries(conn), rate, round(rate * seconds))
+        assert broker.process is not None
+        family = Family(conn, os.getpid(), broker.process.pid, *pids.values())
+        before, spent = _rss(pids), sum(family.cpu_s())
+        middle = len(live.packets) // 2
+        sent = publisher.play(live.packets[:middle], rate)
+        half = _rss(pids)
+        sent += publisher.play(live.packets[middle:], rate)
+        publisher.wait_acked(len(sent))
+        _wait_told(listener, live)
+        wait_until(conn, SETTLED)
+        spent, end = sum(family.cpu_s()) - spent, _rss(pids)
+    waits = [(listener.told_s[id_] - sent[n]) * 1000 for n, id_ in live.cuts.items()]
+    kept = (len(sent) - 1) / (sent[-1] - sent[0])
+    return _figures(waits, kept, rate) | {
+        "latency_rss_mb": {
+            name: {"start": before[name], "half": half[name], "end": end[name]} for name in pids
+        },
+        "latency_cpu_us": round(spent / len(sent) * 1e6),
+    }
+
+
+Product = tuple[psycopg.Connection[Any], int, PrivateMosquitto, dict[str, int]]
+"""A connection to the database, the API's port, the broker, the workers' processes."""
+
+
+@contextmanager
+def _product(server: PrivatePostgres, load: Load) -> Iterator[Product]:
+    """Broker, ingest, evaluate and API on the fleet, each device heard once before."""
     with ExitStack() as stack:
         broker = stack.enter_context(running_broker())
         dsn = stack.enter_context(clone(server, "bench_latency"))
         conn = stack.enter_context(connected(dsn))
-        conn.execute("UPDATE deliveries SET released_at = %s", (began,))
-        conn.execute("UPDATE bindings SET bound_from = %s", (began,))
+        conn.execute("UPDATE deliveries SET released_at = %s", (load.begin,))
+        conn.execute("UPDATE bindings SET bound_from = %s", (load.begin,))
         evaluator = stack.enter_context(process("evaluate", dsn))
         wait_until(conn, EVALUATOR_READY)
         warm(conn, load.batches(BATCH, last=1))
@@ -79,34 +113,11 @@ def _one(server: PrivatePostgres, load: Load, rate: float, seconds: float) -> di
         stack.enter_context(process("api", dsn, http_port=port, secret_key=SECRET, **at))
         wait(lambda: sessions_up(conn) >= 64, READY_S, "ingest has not subscribed")
         wait(lambda: _answers(port), READY_S, "the API does not answer")
-        assert broker.process is not None
-        listener = Listener(port, ADMIN, PASSWORD)
-        stack.callback(listener.close)
-        publisher = Publisher(broker.host, broker.port)
-        stack.callback(publisher.close)
-        live = _encode(load, _deliveries(conn), rate, round(rate * seconds))
-        pids = {"ingest": ingest.pid, "evaluate": evaluator.pid}
-        before = {name: rss_mb(pid) for name, pid in pids.items()}
-        family = Family(conn, os.getpid(), broker.process.pid, *pids.values())
-        spent = sum(family.cpu_s())
-        middle = len(live.packets) // 2
-        sent = publisher.play(live.packets[:middle], rate)
-        half = {name: rss_mb(pid) for name, pid in pids.items()}
-        sent += publisher.play(live.packets[middle:], rate)
-        publisher.wait_acked(len(sent))
-        _wait_told(listener, live)
-        wait_until(conn, SETTLED)
-        spent = sum(family.cpu_s()) - spent
-        waits = [(listener.told_s[id_] - sent[n]) * 1000 for n, id_ in live.cuts.items()]
-        kept = (len(sent) - 1) / (sent[-1] - sent[0])
-        rss = {
-            name: {"start": before[name], "half": half[name], "end": rss_mb(pid)}
-            for name, pid in pids.items()
-        }
-    return _figures(waits, kept, rate) | {
-        "latency_rss_mb": rss,
-        "latency_cpu_us": round(spent / len(sent) * 1e6),
-    }
+        yield conn, port, broker, {"ingest": ingest.pid, "evaluate": evaluator.pid}
+
+
+def _rss(pids: dict[str, int]) -> dict[str, float]:
+    return {name: rss_mb(pid) for name, pid in pids.items()}
 
 
 def _figures(waits: Sequence[float], kept: float, rate: float) -> dict[str, Any]:

@@ -42,7 +42,7 @@ QUICK = Scale(
     cost_rate=1_500,
     cost_s=2.0,
     latency_s=5.0,
-    latency_tries=2,
+    latency_tries=1,
 )
 
 
