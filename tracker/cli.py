@@ -170,8 +170,12 @@ def _play(stack: RunningStack, console: Console, stop: threading.Event) -> None:
 
     player = threading.Thread(target=play, name="demo")
     player.start()
-    stack.supervise(stop)
-    player.join()
+    try:
+        stack.supervise(stop)
+    finally:
+        # A stack that has fallen for good must not leave the fleet driving alone.
+        stop.set()
+        player.join()
     if failures:
         raise failures[0]
 
