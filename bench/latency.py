@@ -54,40 +54,48 @@ def measure(
     server: PrivatePostgres, load: Load, rate: float, seconds: float, tries: int
 ) -> dict[str, Any]:
     """Run at the rate; if the machine cannot hold it, at lower ones."""
-    for number in range(tries):
-        result = _one(server, load, rate * SLOWER**number, seconds)
-        if result["latency_held"]:
-            break
-    return result | {"latency_wanted_rps": round(rate)}
-
-
-def _one(server: PrivatePostgres, load: Load, rate: float, seconds: float) -> dict[str, Any]:
     load = replace(load, begin=datetime.now(UTC) - timedelta(seconds=load.span_s / 2))
     with _product(server, load) as (conn, port, broker, pids), ExitStack() as stack:
         listener = Listener(port, ADMIN, PASSWORD)
         stack.callback(listener.close)
         publisher = Publisher(broker.host, broker.port)
         stack.callback(publisher.close)
-        live = _encode(load, _deliveries(conn), rate, round(rate * seconds))
         assert broker.process is not None
         family = Family(conn, os.getpid(), broker.process.pid, *pids.values())
-        before, spent = _rss(pids), sum(family.cpu_s())
-        middle = len(live.packets) // 2
-        sent = publisher.play(live.packets[:middle], rate)
-        half = _rss(pids)
-        sent += publisher.play(live.packets[middle:], rate)
-        publisher.wait_acked(len(sent))
-        _wait_told(listener, live)
-        wait_until(conn, SETTLED)
-        spent, end = sum(family.cpu_s()) - spent, _rss(pids)
-    waits = [(listener.told_s[id_] - sent[n]) * 1000 for n, id_ in live.cuts.items()]
-    kept = (len(sent) - 1) / (sent[-1] - sent[0])
-    return _figures(waits, kept, rate) | {
+        cut, round_ = set[int](), 1
+        for number in range(tries):
+            slower = rate * SLOWER**number
+            live = _encode(load, _deliveries(conn), slower, round(slower * seconds), round_, cut)
+            before, spent = _rss(pids), sum(family.cpu_s())
+            sent, half = _play(publisher, live, slower, pids)
+            _wait_told(listener, live)
+            wait_until(conn, SETTLED)
+            spent, end = sum(family.cpu_s()) - spent, _rss(pids)
+            waits = [(listener.told_s[id_] - sent[n]) * 1000 for n, id_ in live.cuts.items()]
+            figures = _figures(waits, (len(sent) - 1) / (sent[-1] - sent[0]), slower)
+            if figures["latency_held"]:
+                break
+            round_ += -(-len(sent) // load.devices)
+    return figures | {
         "latency_rss_mb": {
             name: {"start": before[name], "half": half[name], "end": end[name]} for name in pids
         },
         "latency_cpu_us": round(spent / len(sent) * 1e6),
+        "latency_wanted_rps": round(rate),
     }
+
+
+def _play(
+    publisher: Publisher, live: Live, rate: float, pids: dict[str, int]
+) -> tuple[list[float], dict[str, float]]:
+    """Publish all; when each was, and the workers' memory half-way."""
+    publisher.acked_bytes = 0
+    middle = len(live.packets) // 2
+    sent = publisher.play(live.packets[:middle], rate)
+    half = _rss(pids)
+    sent += publisher.play(live.packets[middle:], rate)
+    publisher.wait_acked(len(sent))
+    return sent, half
 
 
 Product = tuple[psycopg.Connection[Any], int, PrivateMosquitto, dict[str, int]]
@@ -131,22 +139,27 @@ def _figures(waits: Sequence[float], kept: float, rate: float) -> dict[str, Any]
     }
 
 
-def _encode(load: Load, ids: dict[str, str], rate: float, records: int) -> Live:
-    """All packets, dated for a start in a moment; cuts evenly spread, one to a delivery."""
-    live, cut = Live(), set[int]()
+def _encode(
+    load: Load, ids: dict[str, str], rate: float, records: int, first: int, cut: set[int]
+) -> Live:
+    """All packets from a round on, dated for a start in a moment.
+
+    Cuts are evenly spread, one to a delivery; ``cut``: whose rope was cut, added to.
+    """
+    live = Live()
     rng = random.Random(load.seed)
     begin_ms = time.time_ns() // 1_000_000
     every = max(1, records // CUTS)
     for number in range(records):
         round_, place = divmod(number, load.devices)
         member = load.fleet[place]
-        due = number >= every * (len(cut) + 1) - every // 2
+        due = number >= every * (len(live.cuts) + 1) - every // 2
         more = CUT if due and _can_be_cut(member, cut) else {}
         if more and member.delivery is not None:
             cut.add(member.delivery)
             live.cuts[number] = ids[f"bench-{member.delivery:06d}"]
         t_ms = begin_ms + round(number / rate * 1000)
-        message = load.message(member, round_ + 1, t_ms, rng, **more)
+        message = load.message(member, first + round_, t_ms, rng, **more)
         live.packets.append(publish_packet(message.topic, message.payload, number))
     return live
 

@@ -40,9 +40,9 @@ QUICK = Scale(
     turns=3,
     cost_sizes=(200, 1_000, 5_000),
     cost_rate=1_500,
-    cost_s=2.0,
-    latency_s=5.0,
-    latency_tries=1,
+    cost_s=1.5,
+    latency_s=3.5,
+    latency_tries=2,
 )
 
 
