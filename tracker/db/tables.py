@@ -7,7 +7,7 @@ planar copy of route pieces (3857), which only finds which piece is near.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -100,11 +100,24 @@ class Zone(Base):
     created_at: Mapped[datetime] = _now()
     __table_args__ = (
         Index("ix_zones_geom", "geom", postgresql_using="gist"),
+        Index("ix_zones_territory", "id", postgresql_where=text("kind = 'territory'")),
         CheckConstraint(
             "kind IN ('post','border','parking','rest','fuel','terminal','restricted','territory')",
             name="kind",
         ),
     )
+
+
+class ZonePiece(Base):
+    """A small piece of a zone, cut by a trigger whenever a zone's geometry is written."""
+
+    __tablename__ = "zone_pieces"
+    zone_id: Mapped[int] = mapped_column(
+        ForeignKey("zones.id", ondelete="CASCADE"), primary_key=True
+    )
+    piece_no: Mapped[int] = mapped_column(primary_key=True)
+    geom: Mapped[WKBElement] = mapped_column(Geometry("GEOMETRY", srid=4326, spatial_index=False))
+    __table_args__ = (Index("ix_zone_pieces_geom", "geom", postgresql_using="gist"),)
 
 
 class Post(Base):
@@ -300,6 +313,16 @@ class DeliveryAct(Base):
     recorded_at: Mapped[datetime] = _now()
     recorded_by: Mapped[str]
     data: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+
+
+class DeliveryRoute(Base):
+    """A route declared on the way, in force from a time on; until the first of these: the
+    delivery's own."""
+
+    __tablename__ = "delivery_routes"
+    delivery_id: Mapped[UUID] = mapped_column(ForeignKey("deliveries.id"), primary_key=True)
+    from_t: Mapped[datetime] = mapped_column(primary_key=True)
+    route_id: Mapped[int] = mapped_column(ForeignKey("routes.id"))
 
 
 class Binding(Base):
@@ -563,6 +586,63 @@ class AnomalyRow(Base):
         Index("ix_anomalies_found", "found_at", "id"),
         CheckConstraint("status IN ('open','closed','retracted')", name="status"),
     )
+
+
+class Trace(Base):
+    """What a delivery left behind that other deliveries are compared with: stops, jamming.
+
+    No finding by itself. ``decided_t``: as of an anomaly's finding; empty while it may change.
+    """
+
+    __tablename__ = "traces"
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    delivery_id: Mapped[UUID] = mapped_column(ForeignKey("deliveries.id"))
+    device_id: Mapped[str]
+    kind: Mapped[str]
+    from_t: Mapped[datetime]
+    to_t: Mapped[datetime | None]
+    decided_t: Mapped[datetime | None]
+    geom: Mapped[WKBElement | None] = mapped_column(
+        Geometry("POINT", srid=4326, spatial_index=False)
+    )
+    cell: Mapped[str | None]
+    data: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    __table_args__ = (
+        Index("ix_traces_delivery", "delivery_id"),
+        Index("ix_traces_place", "geom", postgresql_using="gist"),
+        Index("ix_traces_cell", "kind", "cell", "from_t"),
+    )
+
+
+class LimitSetting(Base):
+    """Thresholds that differ from the defaults, from a time on: for all, a post, a lane or one
+    delivery (``key``)."""
+
+    __tablename__ = "limit_settings"
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    scope: Mapped[str]
+    key: Mapped[str] = mapped_column(server_default="")
+    from_t: Mapped[datetime]
+    values: Mapped[dict[str, Any]]
+    reason: Mapped[str]
+    created_at: Mapped[datetime] = _now()
+    created_by: Mapped[str]
+    __table_args__ = (
+        CheckConstraint("scope IN ('national','post','lane','delivery')", name="scope"),
+        Index("ix_limit_settings_scope", "scope", "key", "from_t"),
+    )
+
+
+class DeadZone(Base):
+    """A cell in which many devices fall silent and come back, as known on a day."""
+
+    __tablename__ = "dead_zones"
+    layer_date: Mapped[date] = mapped_column(primary_key=True)
+    cell: Mapped[str] = mapped_column(primary_key=True)
+    devices: Mapped[int]
+    gaps: Mapped[int]
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
 
 
 class Alert(Base):
