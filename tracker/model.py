@@ -352,3 +352,36 @@ class DeliveryPlan(Struct, frozen=True, kw_only=True):
     devices: tuple[BoundDevice, ...]
     acts: tuple[Act, ...] = ()
     cancelled: bool = False
+
+
+# ---------------------------------------------------------------- a device's identity
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """Messages in a device's name that were refused for their sender, or as a second body of one
+    identity: those of one reason that were received within some minutes.
+
+    ``first_ms``, ``last_ms``: when they were received. ``from_ms``, ``to_ms``: the times by which
+    they belong to a delivery: t* of the stored record where the identity has one, else the time of
+    reception. ``quarantine_ids``, ``topics``, ``identities`` (gen, seq): the first few.
+    """
+
+    device: str
+    reason: str
+    first_ms: int
+    last_ms: int
+    count: int
+    from_ms: int
+    to_ms: int
+    topics: tuple[str, ...] = ()
+    quarantine_ids: tuple[int, ...] = ()
+    identities: tuple[tuple[int, int], ...] = ()
+
+
+class OtherBinding(Struct, frozen=True, kw_only=True):
+    """A device bound to another delivery (its id), from a time on; ``to_ms`` None: still."""
+
+    device: str
+    delivery: str
+    from_ms: int
+    to_ms: int | None = None

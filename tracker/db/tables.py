@@ -445,6 +445,30 @@ class QuarantineCount(Base):
     over_limit_bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
 
+class RefusalRow(Base):
+    """Messages refused in the name of a registered device: those of one reason within one slot of
+    reception and one of the time they belong to (see `tracker.db.refusals`).
+
+    Counted whether or not quarantine had room for the raw bytes, so that a flood cannot hide.
+    """
+
+    __tablename__ = "refusals"
+    device_no: Mapped[int] = mapped_column(
+        ForeignKey("devices.device_no", ondelete="CASCADE"), primary_key=True
+    )
+    at_slot: Mapped[datetime] = mapped_column(primary_key=True)
+    reason: Mapped[str] = mapped_column(primary_key=True)
+    received_slot: Mapped[datetime] = mapped_column(primary_key=True)
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
+    from_t: Mapped[datetime]
+    to_t: Mapped[datetime]
+    count: Mapped[int] = mapped_column(BigInteger)
+    topics: Mapped[list[str]] = mapped_column(ARRAY(Text()))
+    quarantine_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger()))
+    identities: Mapped[list[str]] = mapped_column(ARRAY(Text()), comment="As gen/seq.")
+
+
 # ---------------------------------------------------------------- ingest workers
 
 
