@@ -19,11 +19,35 @@ ActKind = Literal[
 ]
 
 CODES = frozenset(
-    """route_deviation wrong_direction checkpoint_missed restricted_zone border_exit
-    unauthorised_stop overstay rendezvous seal_cut seal_body_open seal_fault battery_low silence
-    unauthorised_unlock seal_state_conflict separation jamming spoofing_suspected power_cut
-    sequence_gap clock_fault identity_conflict late_risk overdue non_arrival arrival_mismatch
-    unloading_signature""".split()
+    [
+        "route_deviation",
+        "wrong_direction",
+        "checkpoint_missed",
+        "restricted_zone",
+        "border_exit",
+        "unauthorised_stop",
+        "overstay",
+        "rendezvous",
+        "seal_cut",
+        "seal_body_open",
+        "seal_fault",
+        "battery_low",
+        "silence",
+        "unauthorised_unlock",
+        "seal_state_conflict",
+        "separation",
+        "jamming",
+        "spoofing_suspected",
+        "power_cut",
+        "sequence_gap",
+        "clock_fault",
+        "identity_conflict",
+        "late_risk",
+        "overdue",
+        "non_arrival",
+        "arrival_mismatch",
+        "unloading_signature",
+    ]
 )
 """All codes of the detection contract."""
 
