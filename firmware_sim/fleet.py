@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import threading
 import time
+from array import array
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +15,7 @@ from typing import Protocol
 from firmware_sim.build import build_fleet
 from firmware_sim.device import Device
 from firmware_sim.edge import Broker, Link, Wires
+from firmware_sim.limits import allow_files
 from firmware_sim.plan import Plan
 from firmware_sim.report import DeviceReport, FleetReport
 from firmware_sim.wire import Message
@@ -20,6 +24,10 @@ from firmware_sim.wire import Message
 _WINDOW_RECORDS = 256
 _TICKS_A_TURN = 200
 _PUMP_S = 0.05
+# Longest work between two looks at the sockets.
+_TURN_S = 0.05
+# Waiting for a link or an ack; then it is looked at again.
+_BLOCKED_S = 0.02
 _MISC_S = 1.0
 _FIRST_LINK_S = 10.0
 _GOODBYE_S = 5.0
@@ -72,6 +80,7 @@ class RunOptions:
 
     `ack_timeout_s`: give up when acks are waited for and nothing has moved for so long.
     `wait` False: with `exit_when_done`, do not wait for acks.
+    `abreast`: flat out, so many actors at most are under way at a time; 0: all.
     """
 
     speed: float = 1.0
@@ -79,6 +88,7 @@ class RunOptions:
     exit_when_done: bool = False
     wait: bool = True
     ack_timeout_s: float = 300.0
+    abreast: int = 0
 
 
 def run_fleet(
@@ -112,17 +122,29 @@ class Run:
         *,
         logins: Mapping[str, tuple[str | None, str | None]] | None = None,
     ) -> None:
+        """Raises BrokerError if the system has no room for so many connections."""
         self.caught_up = False
         self._options = options
         self._wires = Wires()
-        known = logins or {}
         self._began_s = time.monotonic()
-        self.parties = [
-            _Party(actor, broker, self._wires, known, self._clock_ms) for actor in actors
-        ]
+        clocks = _Clocks(options, self._began_s)
+        self._clocks = clocks
+        self.parties = [Party(actor, broker, self._wires, logins or {}, clocks) for actor in actors]
+        self._prepare(broker)
+        # When to look at whom again: (monotonic s, a number that settles ties, party).
+        self._agenda: list[tuple[float, int, Party]] = []
+        self._waiting = deque(self.parties)
+        self._open: dict[int, Party] = {}
         self._quiet_since_s = self._began_s
         self._progress = 0
         self._timed_out = False
+
+    def _prepare(self, broker: Broker) -> None:
+        most = self._options.abreast if self._options.flat_out else 0
+        counts = sorted((len(party.members) for party in self.parties), reverse=True)
+        connections = sum(counts[:most] if most else counts)
+        allow_files(connections)
+        self._wires.prepare(broker, connections)
 
     def play(
         self, stop: threading.Event, observe: Callable[[Run], None] | None = None
@@ -131,8 +153,8 @@ class Run:
         misc_s = 0.0
         try:
             while not stop.is_set() and not self._finished():
-                busy = self._advance()
-                self._wires.pump(0.0 if busy else _PUMP_S)
+                self._admit()
+                self._wires.pump(self._advance())
                 if time.monotonic() - misc_s >= _MISC_S:
                     misc_s = time.monotonic()
                     self._housekeep(observe)
@@ -160,6 +182,15 @@ class Run:
         """Real seconds since the run began."""
         return time.monotonic() - self._began_s
 
+    @property
+    def done(self) -> int:
+        """Actors whose story is over, with all that they had to send."""
+        return sum(party.done for party in self.parties)
+
+    def now_ms(self, party: Party) -> int:
+        """What a clock at an actor's place shows, which goes on after the actor's story."""
+        return self._clocks.now_ms(party.actor, over=party.over)
+
     def report(self) -> FleetReport:
         """The state of things now."""
         devices = tuple(r for party in self.parties for r in party.reports())
@@ -170,68 +201,79 @@ class Run:
             timed_out=self._timed_out,
         )
 
-    def _advance(self) -> bool:
-        """Let every actor go as far as it may; True if someone could go on at once."""
-        busy = False
-        for party in self.parties:
-            party.mend_links()
-            if party.over and self._options.exit_when_done:
-                continue
-            busy = self._advance_one(party) or busy
-        return busy
+    def _admit(self) -> None:
+        """Let waiting actors begin where there is room."""
+        room = (self._options.flat_out and self._options.abreast) or len(self.parties)
+        while self._waiting and len(self._open) < room:
+            party = self._waiting.popleft()
+            party.begin()
+            self._open[id(party)] = party
+            heapq.heappush(self._agenda, (0.0, id(party), party))
 
-    def _advance_one(self, party: _Party) -> bool:
-        actor = party.actor
-        if not party.ready(self.elapsed_s, flat_out=self._options.flat_out):
-            return False
+    def _advance(self) -> float:
+        """Look at whoever is due, for a while; how long the selector may then wait, s."""
+        until_s = time.monotonic() + _TURN_S
+        while self._agenda:
+            now_s = time.monotonic()
+            due_s, key, party = self._agenda[0]
+            if due_s > now_s:
+                return min(due_s - now_s, _PUMP_S)
+            if now_s > until_s:
+                return 0.0
+            delay_s = self._look(party)
+            if delay_s is None:
+                heapq.heappop(self._agenda)
+                del self._open[key]
+                party.close()
+            else:
+                heapq.heapreplace(self._agenda, (now_s + delay_s, key, party))
+        return _PUMP_S
+
+    def _look(self, party: Party) -> float | None:
+        """Let one actor go as far as it may; when to look again, s, or None if it is done."""
+        if party.over and self._options.exit_when_done:
+            if party.acked if self._options.wait else party.sent:
+                return None
+            party.mend_links()
+            return _BLOCKED_S
+        party.mend_links()
+        return self._advance_one(party)
+
+    def _advance_one(self, party: Party) -> float:
+        actor, flat_out = party.actor, self._options.flat_out
+        if not party.ready(flat_out=flat_out):
+            return _BLOCKED_S
         for _ in range(_TICKS_A_TURN):
-            if not self._options.flat_out and actor.next_ms > self._target_ms(actor):
-                return False
+            if not flat_out and (early_s := self._clocks.early_s(actor)) > 0:
+                return min(early_s, _MISC_S)
             if actor.next_ms > _real_ms():
                 # A record of the future would be refused as a fault of the clock.
-                self.caught_up = self.caught_up or self._accelerated
-                return False
+                self.caught_up = self.caught_up or self._clocks.accelerated
+                return min((actor.next_ms - _real_ms()) / 1000, _MISC_S)
             party.tick()
             if party.over and self._options.exit_when_done:
-                return False
-            if self._options.flat_out and not party.ready(self.elapsed_s, flat_out=True):
-                return False
-        return True
-
-    @property
-    def _accelerated(self) -> bool:
-        return self._options.flat_out or self._options.speed > 1
-
-    def _target_ms(self, actor: Actor) -> float:
-        return actor.start_ms + self.elapsed_s * self._options.speed * 1000
-
-    def _clock_ms(self, actor: Actor) -> int:
-        """True time for what a device does between two ticks."""
-        if self._options.flat_out:
-            return actor.now_ms
-        return max(actor.now_ms, min(int(self._target_ms(actor)), actor.next_ms, _real_ms()))
+                return 0.0
+            if flat_out and not party.ready(flat_out=True):
+                return _BLOCKED_S
+        return 0.0
 
     def _finished(self) -> bool:
         # Without an end to come to, devices wait for the server as long as real ones do.
         if not self._options.exit_when_done:
             return False
-        if all(party.over and self._done(party) for party in self.parties):
-            return True
+        if not self._waiting and not self._open:
+            return bool(self.parties)
         quiet_s = time.monotonic() - self._quiet_since_s
         self._timed_out = quiet_s > self._options.ack_timeout_s and all(
-            self._waits_for_acks(party) for party in self.parties
+            self._waits_for_acks(party) for party in self._open.values()
         )
         return self._timed_out
 
-    def _done(self, party: _Party) -> bool:
-        return party.acked if self._options.wait else party.sent
-
     def _housekeep(self, observe: Callable[[Run], None] | None) -> None:
-        devices = [link.device for link in self.links]
-        progress = sum(device.acked + device.store.made for device in devices)
+        progress = sum(link.device.acked + link.device.store.made for link in self.links)
         if progress != self._progress:
             self._progress, self._quiet_since_s = progress, time.monotonic()
-        for party in self.parties:
+        for party in self._open.values():
             for _, link in party.members:
                 link.misc()
             if self._options.wait and self._waits_for_acks(party):
@@ -239,21 +281,50 @@ class Run:
         if observe is not None:
             observe(self)
 
-    def _waits_for_acks(self, party: _Party) -> bool:
+    def _waits_for_acks(self, party: Party) -> bool:
         if party.over:
             return self._options.exit_when_done
-        return self._options.flat_out and not party.ready(self.elapsed_s, flat_out=True)
+        return self._options.flat_out and not party.ready(flat_out=True)
 
     def _goodbye(self) -> None:
         for link in self.links:
-            link.leave()
+            if link.state != "closing":
+                link.leave()
         until_s = time.monotonic() + _GOODBYE_S
         while any(link.state != "down" for link in self.links) and time.monotonic() < until_s:
             self._wires.pump(_PUMP_S)
 
 
-class _Party:
-    """An actor with the links of its devices."""
+class _Clocks:
+    """What time it is for an actor, by the way of running."""
+
+    def __init__(self, options: RunOptions, began_s: float) -> None:
+        self._options, self._began_s = options, began_s
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether device time runs faster than real time."""
+        return self._options.flat_out or self._options.speed > 1
+
+    def target_ms(self, actor: Actor) -> float:
+        """How far an actor's clock is to be by now, at the speed of the run."""
+        elapsed_s = time.monotonic() - self._began_s
+        return actor.start_ms + elapsed_s * self._options.speed * 1000
+
+    def early_s(self, actor: Actor) -> float:
+        """Real seconds until the actor's next tick is due."""
+        return (actor.next_ms - self.target_ms(actor)) / 1000 / self._options.speed
+
+    def now_ms(self, actor: Actor, *, over: bool) -> int:
+        """True time for what happens between two ticks. Flat out, after the end: the present."""
+        if self._options.flat_out:
+            return _real_ms() if over else actor.now_ms
+        target_ms = min(int(self.target_ms(actor)), _real_ms())
+        return max(actor.now_ms, target_ms if over else min(target_ms, actor.next_ms))
+
+
+class Party:
+    """An actor with the links of its devices, and when each record was made."""
 
     def __init__(
         self,
@@ -261,23 +332,27 @@ class _Party:
         broker: Broker,
         wires: Wires,
         logins: Mapping[str, tuple[str | None, str | None]],
-        clock_ms: Callable[[Actor], int],
+        clocks: _Clocks,
     ) -> None:
         self.actor = actor
+        self.done = False
         self.members: list[tuple[Mounted, Link]] = []
+        self.made_ms: dict[str, array[int]] = {}
         for mount in actor.mounts:
             username, password = logins.get(mount.device.config.id, (None, None))
             link = Link(
                 mount.device,
                 broker=broker,
                 wires=wires,
-                now_ms=lambda: clock_ms(actor),
+                now_ms=lambda: clocks.now_ms(actor, over=False),
                 username=username,
                 password=password,
             )
             self.members.append((mount, link))
+            self.made_ms[mount.device.config.id] = array("q")
         self._links = {id(mount): link for mount, link in self.members}
         self._nudges = {id(link): _Nudge() for _, link in self.members}
+        self._begun_s = 0.0
         self._met = False
 
     @property
@@ -300,9 +375,22 @@ class _Party:
         """No living device holds a record any more."""
         return all(_dead(mount) or not mount.device.store for mount, _ in self.members)
 
+    def begin(self) -> None:
+        """Its turn has come."""
+        self._begun_s = time.monotonic()
+
+    def close(self) -> None:
+        """Its story is told: devices take their leave."""
+        self.done = True
+        for _, link in self.members:
+            link.leave()
+
     def tick(self) -> None:
         """One instant further; what devices want sent goes to their links."""
         for mount, messages in self.actor.tick():
+            made_ms = self.made_ms[mount.device.config.id]
+            while len(made_ms) < mount.device.store.made:
+                made_ms.append(self.actor.now_ms)
             if messages:
                 self._links[id(mount)].publish(messages)
 
@@ -314,11 +402,11 @@ class _Party:
             elif not mount.wants_link and link.state != "down":
                 link.drop()
 
-    def ready(self, elapsed_s: float, *, flat_out: bool) -> bool:
+    def ready(self, *, flat_out: bool) -> bool:
         """Whether the actor may go on: linked at first, and flat out within the window."""
         if not self._met:
             linked = all(link.state == "up" or not m.wants_link for m, link in self.members)
-            self._met = linked or elapsed_s > _FIRST_LINK_S
+            self._met = linked or time.monotonic() - self._begun_s > _FIRST_LINK_S
             if not self._met:
                 return False
         if not flat_out:
