@@ -26,7 +26,7 @@ def test_connect_resumes_its_session_and_carries_the_will() -> None:
     )
     # Flags: username, password, will retained with QoS 1, no clean start.
     assert packet == bytes.fromhex(
-        "1020 00044d515454 05 ec 003c 05 11 00000e10 00026431 00 000174 000177 000175 000170"
+        "1021 00044d515454 05 ec 003c 05 11 00000e10 00026431 00 000174 000177 000175 000170"
     )
 
 
