@@ -34,9 +34,19 @@ class Received(Struct, frozen=True, kw_only=True):
             return self
         return replace(self, ranges=_merged([*self.ranges, *added]))
 
+    def remove(self, seq: int) -> Received:
+        """Without a number that was taken for received."""
+        ranges = [
+            part
+            for low, end in self.ranges
+            for part in ((low, min(end, seq)), (max(low, seq + 1), end))
+            if part[0] < part[1]
+        ]
+        return replace(self, ranges=_merged(ranges))
+
     def raise_lo(self, lo: int) -> Received:
         """With the device's own word that it holds nothing below ``lo``; it never comes down."""
-        return replace(self, lo=max(self.lo, lo))
+        return replace(self, lo=lo) if lo > self.lo else self
 
     def covered(self) -> tuple[tuple[int, int], ...]:
         """Ranges the device need not send: received, or final holes."""

@@ -28,7 +28,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tracker import forwarded, storing
-from tracker.db import quarantine, telemetry
+from tracker.db import quarantine, refusals, telemetry
 from tracker.db import redrive as db
 from tracker.db.redrive import Filter, Held
 from tracker.model import to_ms
@@ -144,6 +144,7 @@ def redrive_batch(
     driven = _with_a_first(conn, rows)
     reopened = _reopen(conn, driven)
     db.delete(conn, [row.id for row in driven])
+    refusals.forget(conn, [_suspect(row) for row in driven])
     batch = _batch_of(driven, traccar_topic)
     for step in STEPS:
         step(conn, batch)
@@ -244,18 +245,46 @@ def _write(conn: Connection, batch: _Redriving) -> None:
 
 def _put_back(conn: Connection, batch: _Redriving) -> tuple[int, list[quarantine.Refused]]:
     """Put back what is refused still: a row as it was, or the parts of it that are."""
-    refusals: dict[int, list[quarantine.Refused]] = defaultdict(list)
+    again: dict[int, list[quarantine.Refused]] = defaultdict(list)
     held: dict[int, Held] = {}
     for row, refused in zip(batch.sources, batch.refused, strict=True):
-        refusals[row.id].append(refused)
+        again[row.id].append(refused)
         held[row.id] = row
     same: list[tuple[Held, quarantine.Refused]] = []
     other: list[quarantine.Refused] = []
-    for id_, found in refusals.items():
+    for id_, found in again.items():
         if len(found) == 1 and found[0].payload == held[id_].payload:
             same.append((held[id_], found[0]))
         else:
             other += found
     db.put_back(conn, same)
-    quarantine.keep(conn, other)
+    ids = [*(row.id for row, _ in same), *quarantine.keep(conn, other)]
+    back = [*(refused for _, refused in same), *other]
+    still = zip(back, ids, strict=True)
+    refusals.note(conn, [refusals.noted(one, id_) for one, id_ in still if _is_live(one.topic)])
     return len(same), other
+
+
+def _suspect(row: Held) -> refusals.Noted | None:
+    """A row as it was noted when it was refused."""
+    if not _is_live(row.topic):
+        return None
+    return refusals.noted(
+        quarantine.Refused(
+            received_at=row.received_at,
+            topic=row.topic,
+            device=row.device_id,
+            known=True,
+            reason=Reason(row.reason),
+            detail=row.detail,
+            payload=row.payload,
+            gen=row.gen,
+            seq=row.seq,
+        ),
+        row.id,
+    )
+
+
+def _is_live(topic: str) -> bool:
+    """Births are retained and may have been read again: it is not known which were noted."""
+    return not topic.endswith("/state")

@@ -7,7 +7,7 @@ what earlier ones found and adds its own; none commits. Whoever runs it commits 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from tracker.adapters import TRACCAR_TOPIC
 from tracker.clocks import faults_of, time_of
-from tracker.db import quarantine
+from tracker.db import quarantine, refusals
 from tracker.db import telemetry as db
 from tracker.db.quarantine import Refused
 from tracker.db.telemetry import GenKey, Identity, Message, NewRecord, Registered
@@ -108,6 +108,7 @@ class Storing:
     message_index: dict[int, int] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
     parts: dict[int, Authentic] = field(default_factory=dict)
+    contents: dict[int, Arrived] = field(default_factory=dict)
     received: dict[GenKey, Received] = field(default_factory=dict)
     los: dict[GenKey, int] = field(default_factory=dict)
     news: dict[GenKey, DeviceNews] = field(default_factory=dict)
@@ -140,6 +141,7 @@ class Storing:
                 payload=rejected.payload or incoming.payload,
                 gen=rejected.gen,
                 seq=rejected.seq,
+                retained=incoming.retained,
             )
         )
 
@@ -322,6 +324,7 @@ def date_records(_conn: Connection, batch: Storing) -> None:
     """Give each new record its time t* and its position; put the refused ones aside."""
     for arrived in batch.fresh:
         if isinstance(arrived.outcome, Rejected):
+            batch.contents[len(batch.refused)] = arrived
             batch.refuse_part(arrived.source, arrived.outcome)
         else:
             index = message_of(batch, arrived.source)
@@ -368,11 +371,13 @@ def _new_record(arrived: Arrived, record: Record, message: int | None) -> NewRec
 def write(conn: Connection, batch: Storing) -> None:
     """Messages, records, numbers received, quarantine, each device's newest record."""
     kept = _count_refused(conn, batch)
+    _let_go(batch, kept)
     message_ids = db.store_messages(conn, batch.messages)
     db.store_records(conn, batch.records, message_ids)
     db.save_received(conn, batch.received)
     db.update_last_records(conn, batch.records)
-    quarantine.keep(conn, (_with_message(batch, i, message_ids) for i in kept))
+    rows = quarantine.keep(conn, (_with_message(batch, i, message_ids) for i in kept))
+    _note_refused(conn, batch, dict(zip(kept, rows, strict=True)))
     batch.reasons = Counter(r.reason for r in batch.refused)
 
 
@@ -384,6 +389,22 @@ def _count_refused(conn: Connection, batch: Storing) -> list[int]:
         if i in batch.parts:
             message_of(batch, batch.parts[i])
     return kept
+
+
+def _let_go(batch: Storing, kept: Sequence[int]) -> None:
+    """What the bound keeps out of quarantine is held nowhere here: it is not received, so that it
+    is not acknowledged and stays with its device (mqtt.md 3)."""
+    for i in batch.contents.keys() - set(kept):
+        arrived = batch.contents[i]
+        batch.received[arrived.gen_key] = batch.received[arrived.gen_key].remove(arrived.seq)
+
+
+def _note_refused(conn: Connection, batch: Storing, rows: Mapping[int, int]) -> None:
+    """Count what puts a device's identity in doubt; old messages read again are not news."""
+    refusals.note(
+        conn,
+        [refusals.noted(r, rows.get(i)) for i, r in enumerate(batch.refused) if not r.retained],
+    )
 
 
 def _with_message(batch: Storing, i: int, message_ids: Sequence[int]) -> Refused:

@@ -31,7 +31,8 @@ class Bounds(Struct, frozen=True, kw_only=True):
 class Refused(Struct, frozen=True, kw_only=True):
     """Something for quarantine. ``device``: the name in the topic; ``known``: it is registered.
 
-    ``message``: id of the signed message that it is a part of.
+    ``message``: id of the signed message that it is a part of. ``retained``: an old message, read
+    again at a subscription.
     """
 
     received_at: datetime
@@ -44,6 +45,7 @@ class Refused(Struct, frozen=True, kw_only=True):
     gen: int | None = None
     seq: int | None = None
     message: int | None = None
+    retained: bool = False
 
     @property
     def sender(self) -> str:
@@ -141,19 +143,21 @@ def recount(conn: Connection, senders: Iterable[str]) -> None:
     )
 
 
-def keep(conn: Connection, refused: Iterable[Refused]) -> None:
-    """Put into quarantine what has been counted in."""
+def keep(conn: Connection, refused: Iterable[Refused]) -> list[int]:
+    """Put into quarantine what has been counted in; the ids of the rows, in order."""
     rows = list(refused)
     if not rows:
-        return
+        return []
+    ids = _new_ids(conn, len(rows))
     copy = (
-        "COPY quarantine (received_at, topic, device_id, reason, detail, gen, seq, size_bytes,"
+        "COPY quarantine (id, received_at, topic, device_id, reason, detail, gen, seq, size_bytes,"
         " payload, message_id) FROM STDIN"
     )
     with conn.cursor() as cursor, cursor.copy(copy) as out:
-        for r in rows:
+        for id_, r in zip(ids, rows, strict=True):
             out.write_row(
                 (
+                    id_,
                     r.received_at,
                     plain(r.topic),
                     r.device,
@@ -166,6 +170,15 @@ def keep(conn: Connection, refused: Iterable[Refused]) -> None:
                     r.message,
                 )
             )
+    return ids
+
+
+def _new_ids(conn: Connection, count: int) -> list[int]:
+    rows = conn.execute(
+        "SELECT nextval(pg_get_serial_sequence('quarantine', 'id')) FROM generate_series(1, %s)",
+        (count,),
+    )
+    return [int(row[0]) for row in rows]
 
 
 def plain(text: str) -> str:
