@@ -105,7 +105,7 @@ def _apply(case: Case, change: Change[UUID], key: UUID, batch: Judging, joins: U
         id=key,
         finding=finding,
         status="retracted" if change.kind == "retracted" else status,
-        settings_version=batch.settings_version,
+        settings_version=case.in_force.version,
         found_at=stored.found_at if stored else batch.now,
         alert_id=joins or (stored.alert_id if stored else None),
     )

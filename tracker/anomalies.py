@@ -1,33 +1,70 @@
-"""What the data of a delivery shows: one fold over its observations. Pure.
+"""What a delivery's data shows: folds over its observations, and rules over the whole. Pure.
 
 The anomalies of a delivery are a function of its records in t* order (the order law,
 detection.md). `fold` takes the observations in that order, from a state that may have been stored,
 and returns the next state with every episode that is over; `present` adds the episodes that the
 data ends in. Folding a list in one go or in parts gives the same, and late records are judged by
-folding again from a state before them.
+folding again from a state before them. `whole` then asks the rules that look at more than one
+device's records: they keep no state and are asked again each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tracker.detectors.base import Detector, Findings, Rule, Scene
-from tracker.detectors.clock import OVERDUE, overdue
+from tracker.detectors.base import (
+    Detector,
+    Findings,
+    Judged,
+    PairDetector,
+    PairScene,
+    Rule,
+    Scene,
+    Whole,
+    WholeDetector,
+    shows,
+)
+from tracker.detectors.clock import overdue
 from tracker.detectors.communication import SilenceState, deadline_ms, silence
-from tracker.detectors.limits import Limits, version_of
+from tracker.detectors.limits import Limits, LimitsInForce, in_force, version_of
 from tracker.detectors.power import battery_low
 from tracker.detectors.route import route_deviation
 from tracker.detectors.seal import seal_body_open, seal_cut
 from tracker.detectors.stop import unauthorised_stop
-from tracker.model import BoundDevice, DeliveryPlan, Finding, FixFacts, Observation, Place, Step
+from tracker.model import (
+    Around,
+    BoundDevice,
+    DeliveryPlan,
+    Finding,
+    Newest,
+    Observation,
+    SealNow,
+    Step,
+    Visit,
+)
 from tracker.track import Track, advance, settle
 
-__all__ = ["DETECTORS", "RULES", "Fold", "Limits", "fold", "present", "version_of"]
+__all__ = [
+    "DETECTORS",
+    "PAIRS",
+    "RULES",
+    "WHOLE",
+    "Fold",
+    "Judged",
+    "Limits",
+    "LimitsInForce",
+    "Scenery",
+    "fold",
+    "in_force",
+    "present",
+    "version_of",
+    "whole",
+]
 
 DETECTORS: tuple[Detector[Any], ...] = (
     route_deviation,
@@ -39,13 +76,46 @@ DETECTORS: tuple[Detector[Any], ...] = (
 )
 """Everything that looks at one device's observations, in the order it is asked."""
 
+PAIRS: tuple[PairDetector[Any], ...] = ()
+"""Everything that compares the devices of a delivery."""
+
+WHOLE: tuple[WholeDetector, ...] = (overdue,)
+"""Everything that looks at the whole delivery, its surroundings and the clock."""
+
+TRACE = "trace_"
+"""Codes that begin so are traces: left for other deliveries to be compared with, never shown."""
+
+TEMPERS: tuple[Callable[[Finding, Around], Finding], ...] = ()
+"""What lowers the severity of a finding, and nothing else of it but evidence that says why."""
+
 RULES: dict[str, Rule] = {
-    rule.code: rule for rule in (*(detector.rule for detector in DETECTORS), OVERDUE)
+    rule.code: rule
+    for rule in (
+        *(rule for detector in DETECTORS for rule in detector.rules),
+        *(pair.rule for pair in PAIRS),
+        *(one.rule for one in WHOLE),
+    )
+    if not rule.code.startswith(TRACE)
 }
 """Every code that can be found, with its EAEU code, severity and text."""
 
-VERSION = "1"
+WHOLE_CODES = frozenset(one.rule.code for one in WHOLE)
+"""Codes that are found anew each time, whatever the fold began from."""
+
+VERSION = "2"
 """Of the stored state. A state of another version is not read: the delivery is folded anew."""
+
+_ASKED: dict[int, tuple[Detector[Any], ...]] = {}
+"""The detectors to ask about a step, by what it shows: there are few combinations."""
+
+
+def _asked(bits: int) -> tuple[Detector[Any], ...]:
+    asked = _ASKED.get(bits)
+    if asked is None:
+        asked = tuple(d for d in DETECTORS if int(d.looks) & bits)
+        _ASKED[bits] = asked
+    return asked
+
 
 Order = tuple[int, str, int, int]
 
@@ -55,28 +125,26 @@ def order_of(observation: Observation) -> Order:
     return observation.t_ms, observation.device, observation.gen, observation.seq
 
 
-class Newest(Struct, frozen=True, kw_only=True):
-    """A device's newest valid fix with its place on the route: what the live map shows."""
-
-    t_ms: int
-    fix: FixFacts
-    place: Place | None
-    moving: bool | None
-
-
 class DeviceFold(Struct, frozen=True, kw_only=True):
-    """One device: its track, and the state of each detector by code."""
+    """One device: its track, where it has been, and the state of each detector by code.
+
+    ``states`` holds only what differs from a detector's state before the first observation.
+    """
 
     track: Track = Track()
     states: dict[str, Struct] = {}
     newest: Newest | None = None
     moved: bool = False
+    visits: dict[str, Visit] = {}
+    seal: SealNow | None = None
+    last_ms: int | None = None
 
 
 class Fold(Struct, frozen=True, kw_only=True):
     """The state after all observations up to ``upto_ms``."""
 
     devices: dict[str, DeviceFold] = {}
+    pairs: dict[str, Struct] = {}
     upto_ms: int | None = None
 
     @property
@@ -86,18 +154,158 @@ class Fold(Struct, frozen=True, kw_only=True):
 
 
 class Scenery(Struct, frozen=True, kw_only=True):
-    """What the fold may look at besides the observations."""
+    """What the fold may look at besides the observations.
+
+    ``limits``: the thresholds; ``in_force``, if given, says how they change over time.
+    """
 
     plan: DeliveryPlan
     limits: Limits
     now_ms: int
+    in_force: LimitsInForce | None = None
 
-    def of(self, device: BoundDevice) -> Scene:
+    def limits_at(self, t_ms: int | None) -> Limits:
+        """The thresholds in force at a time."""
+        return self.limits if self.in_force is None else self.in_force.at(t_ms)
+
+    def of(self, device: BoundDevice, limits: Limits) -> Scene:
         """The scene of one device."""
-        return Scene(device=device, limits=self.limits, acts=self.plan.acts, now_ms=self.now_ms)
+        return Scene(device=device, limits=limits, plan=self.plan, now_ms=self.now_ms)
+
+    def of_pairs(self, limits: Limits) -> PairScene:
+        """The scene of all devices together."""
+        return PairScene(limits=limits, plan=self.plan, now_ms=self.now_ms)
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """The zones whose visits are kept: the posts' own and those of checkpoints."""
+        posts = (self.plan.departure, self.plan.destination)
+        ends = {post.zone for post in posts if post is not None}
+        return frozenset(ends | {c.zone for r in self.plan.routes for c in r.checkpoints})
 
 
 # ---------------------------------------------------------------- the fold
+
+
+class _Hand(Struct):
+    """A device being folded: as `DeviceFold`, but written in place."""
+
+    device: BoundDevice
+    track: Track
+    states: dict[str, Struct]
+    newest: Newest | None
+    moved: bool
+    visits: dict[str, Visit]
+    seal: SealNow | None
+    last_ms: int | None
+    scene: Scene
+
+    def put_down(self) -> DeviceFold:
+        """The state after what it has taken."""
+        return DeviceFold(
+            track=self.track,
+            states=self.states,
+            newest=self.newest,
+            moved=self.moved,
+            visits=self.visits,
+            seal=self.seal,
+            last_ms=self.last_ms,
+        )
+
+
+class _Folding:
+    """One run of the fold: the states in hand, and what is over."""
+
+    def __init__(self, state: Fold, scenery: Scenery) -> None:
+        self.state = state
+        self.scenery = scenery
+        self.watched = scenery.watched
+        self.bound = {device.id: device for device in scenery.plan.devices}
+        self.limits = scenery.limits_at(state.upto_ms)
+        self.pair_scene = scenery.of_pairs(self.limits)
+        self.pairs = state.pairs
+        self.hands: dict[str, _Hand] = {}
+
+    def hand(self, name: str) -> _Hand:
+        """The device with this id, taken in hand."""
+        hand = self.hands.get(name)
+        if hand is None:
+            device = self.state.devices.get(name) or DeviceFold()
+            bound = self.bound[name]
+            hand = self.hands[name] = _Hand(
+                device=bound,
+                track=device.track,
+                states=dict(device.states),
+                newest=device.newest,
+                moved=device.moved,
+                visits=device.visits,
+                seal=device.seal,
+                last_ms=device.last_ms,
+                scene=self.scenery.of(bound, self.limits),
+            )
+        return hand
+
+    def at(self, t_ms: int) -> None:
+        """Let the thresholds in force at a time apply."""
+        if self.scenery.in_force is None:
+            return
+        limits = self.scenery.in_force.at(t_ms)
+        if limits is not self.limits:
+            self.limits = limits
+            self.pair_scene = self.scenery.of_pairs(limits)
+            for hand in self.hands.values():
+                hand.scene = self.scenery.of(hand.device, limits)
+
+    def take(self, hand: _Hand, step: Step) -> Findings:
+        """Show a step to every detector that looks at such."""
+        bits = shows(step)
+        found: Findings = ()
+        states = hand.states
+        for detector in _asked(bits):
+            code = detector.rule.code
+            before = states.get(code)
+            if before is None:
+                before = detector.state_type()
+            after, over = detector.step(before, step, hand.scene)
+            if after is not before:
+                states[code] = after
+            if over:
+                found += over
+        for pair in PAIRS:
+            if int(pair.looks) & bits:
+                found += self._take_pair(pair, step)
+        self._keep(hand, step)
+        return found
+
+    def _take_pair(self, pair: PairDetector[Any], step: Step) -> Findings:
+        code = pair.rule.code
+        before = self.pairs.get(code) or pair.state_type()
+        after, over = pair.step(before, step, self.pair_scene)
+        if after is not before:
+            self.pairs = {**self.pairs, code: after}
+        return over
+
+    def _keep(self, hand: _Hand, step: Step) -> None:
+        """Where the device is and has been, whether it moves, and what its seal says."""
+        seen = step.observation
+        if seen.timed:
+            hand.last_ms = seen.t_ms
+        if step.valid and seen.fix is not None:
+            fix = seen.fix
+            hand.newest = Newest(t_ms=seen.t_ms, fix=fix, place=step.place, moving=seen.moving)
+            if fix.zones or fix.crossed:
+                hand.visits = _visited(hand.visits, seen, self.watched)
+        if not hand.moved:
+            hand.moved = _is_moving(step)
+        if seen.kind == "seal":
+            hand.seal = _seal_now(hand.seal, seen)
+
+    def done(self, upto_ms: int | None) -> Fold:
+        """The state after all that was taken."""
+        devices = dict(self.state.devices)
+        for name, hand in self.hands.items():
+            devices[name] = hand.put_down()
+        return Fold(devices=devices, pairs=self.pairs, upto_ms=upto_ms)
 
 
 def fold(
@@ -108,33 +316,56 @@ def fold(
     Returns the new state and the episodes that are over. ``decided_ms`` of each is the t* of the
     observation that decided it: a later one can no longer change it, a state from before it can.
     """
-    scenes = {device.id: scenery.of(device) for device in scenery.plan.devices}
-    devices = dict(state.devices)
+    folding = _Folding(state, scenery)
     upto_ms = state.upto_ms
     found: list[Finding] = []
     for seen in observations:
-        device = devices.get(seen.device, DeviceFold())
-        track, steps = advance(device.track, seen)
-        device, over = _take(replace(device, track=track), steps, scenes[seen.device])
-        found.extend(replace(finding, decided_ms=seen.t_ms) for finding in over)
-        devices[seen.device] = device
         upto_ms = seen.t_ms
-    return Fold(devices=devices, upto_ms=upto_ms), tuple(found)
+        folding.at(upto_ms)
+        hand = folding.hand(seen.device)
+        hand.track, steps = advance(hand.track, seen)
+        for step in steps:
+            over = folding.take(hand, step)
+            if over:
+                found.extend(replace(finding, decided_ms=upto_ms) for finding in over)
+    return folding.done(upto_ms), tuple(found)
 
 
-def _take(device: DeviceFold, steps: Iterable[Step], scene: Scene) -> tuple[DeviceFold, Findings]:
-    states = dict(device.states)
-    newest, moved = device.newest, device.moved
-    found: list[Finding] = []
-    for step in steps:
-        for detector in DETECTORS:
-            code = detector.rule.code
-            before = states.get(code) or detector.state_type()
-            states[code], over = detector.step(before, step, scene)
-            found.extend(over)
-        newest = _newest(step) or newest
-        moved = moved or _is_moving(step)
-    return replace(device, states=states, newest=newest, moved=moved), tuple(found)
+def _visited(
+    visits: dict[str, Visit], seen: Observation, watched: frozenset[str]
+) -> dict[str, Visit]:
+    fix = seen.fix
+    assert fix is not None
+    touched = [z.code for z in (*fix.zones, *fix.crossed) if z.code in watched]
+    if not touched:
+        return visits
+    now = dict(visits)
+    for code in touched:
+        before = now.get(code)
+        first_ms = seen.t_ms if before is None else before.first_ms
+        now[code] = Visit(first_ms=first_ms, last_ms=seen.t_ms)
+    return now
+
+
+_SAYS: dict[str, dict[str, Any]] = {
+    "rope_cut": {"rope": "cut"},
+    "case_open": {"case": "open"},
+    "sealed": {"lock": "locked", "armed": True},
+    "unsealed": {"lock": "open", "armed": False},
+    "unlock_ok": {"lock": "open"},
+}
+"""What an event says of the seal where the record does not state it."""
+
+
+def _seal_now(now: SealNow | None, seen: Observation) -> SealNow | None:
+    told = dict(_SAYS.get(seen.event or "", {}))
+    for part in ("rope", "case", "lock", "armed"):
+        value = getattr(seen, part)
+        if value is not None:
+            told[part] = value
+    if not told:
+        return now
+    return replace(now or SealNow(), **told, t_ms=seen.t_ms)
 
 
 MOVING_KMH = 5.0
@@ -148,64 +379,80 @@ def _is_moving(step: Step) -> bool:
     return step.valid and seen.fix is not None and (seen.fix.speed_kmh or 0.0) > MOVING_KMH
 
 
-def _newest(step: Step) -> Newest | None:
-    seen = step.observation
-    if not step.valid or seen.fix is None:
-        return None
-    return Newest(t_ms=seen.t_ms, fix=seen.fix, place=step.place, moving=seen.moving)
+# ---------------------------------------------------------------- the present
 
 
 class Present(Struct, frozen=True, kw_only=True):
-    """What is the case if the data ends here: open episodes, and each device's newest fix."""
+    """What is the case if the data ends here: open episodes, where each device is and has been."""
 
     findings: Findings
     newest: dict[str, Newest]
+    visits: dict[str, dict[str, Visit]]
+    seals: dict[str, SealNow]
     next_clock_ms: int | None
 
 
 def present(state: Fold, scenery: Scenery) -> Present:
-    """The episodes that the data ends in, and those that only the clock opens.
+    """The episodes that the data ends in.
 
     ``next_clock_ms``: when the present has to be looked at again although no record came.
     """
-    found: list[Finding] = list(overdue(scenery.plan, scenery.now_ms))
-    newest: dict[str, Newest] = {}
+    folding = _Folding(state, scenery)
+    folding.at(scenery.now_ms if state.upto_ms is None else state.upto_ms)
+    found: list[Finding] = []
     clocks: list[int] = []
+    for step in _waiting(folding):
+        found.extend(folding.take(folding.hand(step.observation.device), step))
     for bound in scenery.plan.devices:
-        device = state.devices.get(bound.id)
-        if device is None:
+        if bound.id not in state.devices:
             continue
-        ended, findings = _end(device, scenery.of(bound))
-        found.extend(findings)
-        if ended.newest is not None:
-            newest[bound.id] = ended.newest
-        clocks.extend(_clocks(ended, scenery.of(bound)))
-    if scenery.plan.arrived_ms is None and scenery.plan.released_ms is not None:
-        clocks.append(scenery.plan.deadline_ms)
-    ahead = [clock for clock in clocks if clock > scenery.now_ms]
-    return Present(findings=tuple(found), newest=newest, next_clock_ms=min(ahead, default=None))
+        hand = folding.hand(bound.id)
+        found.extend(_going_on(hand))
+        clocks.extend(_clocks(hand))
+    for pair in PAIRS:
+        pair_state = folding.pairs.get(pair.rule.code)
+        if pair_state is not None:
+            found.extend(pair.finish(pair_state, folding.pair_scene))
+    hands = folding.hands
+    return Present(
+        findings=tuple(found),
+        newest={name: h.newest for name, h in hands.items() if h.newest is not None},
+        visits={name: h.visits for name, h in hands.items() if h.visits},
+        seals={name: h.seal for name, h in hands.items() if h.seal is not None},
+        next_clock_ms=_next(clocks, scenery.now_ms),
+    )
 
 
-def _end(device: DeviceFold, scene: Scene) -> tuple[DeviceFold, Findings]:
-    """Settle what waits, then ask every detector what is still going on."""
-    track, steps = settle(device.track)
-    ended: DeviceFold = device
-    over: Findings = ()
-    if steps:
-        ended, over = _take(replace(device, track=track), steps, scene)
-    going_on = [
-        finding
-        for detector in DETECTORS
-        for finding in detector.finish(
-            ended.states.get(detector.rule.code) or detector.state_type(), scene
-        )
-    ]
-    return ended, (*over, *going_on)
+def _next(clocks: Iterable[int], now_ms: int) -> int | None:
+    return min((clock for clock in clocks if clock > now_ms), default=None)
 
 
-def _clocks(device: DeviceFold, scene: Scene) -> list[int]:
+def _waiting(folding: _Folding) -> list[Step]:
+    """The steps of all tracks that wait, if their jumps are no accidents; in the order law."""
+    steps: list[Step] = []
+    for name, device in folding.state.devices.items():
+        if device.track.jump is not None and name in folding.bound:
+            hand = folding.hand(name)
+            hand.track, settled = settle(hand.track)
+            steps += settled
+    steps.sort(key=lambda step: order_of(step.observation))
+    return steps
+
+
+def _going_on(hand: _Hand) -> Findings:
+    """What every detector says is still going on."""
+    found: Findings = ()
+    for detector in DETECTORS:
+        state = hand.states.get(detector.rule.code)
+        if state is not None:
+            found += detector.finish(state, hand.scene)
+    return found
+
+
+def _clocks(hand: _Hand) -> list[int]:
     """When silence begins, and when it has lasted long enough to weigh more."""
-    state = cast(SilenceState, device.states.get(silence.rule.code) or SilenceState())
+    scene = hand.scene
+    state = cast(SilenceState, hand.states.get(silence.rule.code) or SilenceState())
     due_ms = deadline_ms(state, scene)
     if due_ms is None or state.last_ms is None or scene.device.to_ms is not None:
         return []
@@ -213,18 +460,67 @@ def _clocks(device: DeviceFold, scene: Scene) -> list[int]:
     return [due_ms + 1, state.last_ms + round(scene.limits.silence_slack_high_s * 1000)]
 
 
+# ---------------------------------------------------------------- the whole
+
+
+def whole(scenery: Scenery, now: Present, standing: Iterable[Finding], around: Around) -> Judged:
+    """What the rules over the whole delivery find, and when they are to be asked again.
+
+    ``standing``: every episode that its records show: those that are over and those of ``now``.
+    """
+    seen = Whole(
+        plan=scenery.plan,
+        limits=scenery.limits_at(scenery.now_ms),
+        now_ms=scenery.now_ms,
+        standing=tuple(standing),
+        newest=now.newest,
+        visits=now.visits,
+        seals=now.seals,
+        around=around,
+    )
+    found: Findings = ()
+    clocks: list[int] = [] if now.next_clock_ms is None else [now.next_clock_ms]
+    for rule in WHOLE:
+        judged = rule.find(seen)
+        found += judged.findings
+        clocks += judged.clocks
+    ahead = _next(clocks, scenery.now_ms)
+    return Judged(findings=found, clocks=() if ahead is None else (ahead,))
+
+
+def shown_in(found: Findings) -> Findings:
+    """What is an anomaly of what a fold has found."""
+    return tuple(f for f in found if not f.code.startswith(TRACE))
+
+
+def traces_in(found: Findings) -> Findings:
+    """What a fold leaves for other deliveries to be compared with."""
+    return tuple(f for f in found if f.code.startswith(TRACE))
+
+
+def tempered(found: Findings, around: Around) -> Findings:
+    """Findings with their severity in the light of dated layers: dead zones, area jamming."""
+    for temper in TEMPERS:
+        found = tuple(temper(finding, around) for finding in found)
+    return found
+
+
 # ---------------------------------------------------------------- storing the state
 
 
-class _StoredDevice(Struct, frozen=True, kw_only=True):
+class _StoredDevice(Struct, frozen=True, array_like=True):
     track: Track
     states: dict[str, msgspec.Raw]
     newest: Newest | None
     moved: bool
+    visits: dict[str, Visit]
+    seal: SealNow | None
+    last_ms: int | None
 
 
-class _Stored(Struct, frozen=True, kw_only=True):
+class _Stored(Struct, frozen=True, array_like=True):
     devices: dict[str, _StoredDevice]
+    pairs: dict[str, msgspec.Raw]
     upto_ms: int | None
 
 
@@ -234,7 +530,11 @@ _decode = msgspec.msgpack.Decoder(_Stored).decode
 
 def dump(state: Fold) -> bytes:
     """The state as bytes."""
-    return _encode(state)
+    devices = {
+        name: (d.track, d.states, d.newest, d.moved, d.visits, d.seal, d.last_ms)
+        for name, d in state.devices.items()
+    }
+    return _encode((devices, state.pairs, state.upto_ms))
 
 
 def load(stored: bytes) -> Fold:
@@ -242,6 +542,7 @@ def load(stored: bytes) -> Fold:
     raw = _decode(stored)
     return Fold(
         devices={name: _load_device(device) for name, device in raw.devices.items()},
+        pairs=_load_states(raw.pairs, {pair.rule.code: pair.state_type for pair in PAIRS}),
         upto_ms=raw.upto_ms,
     )
 
@@ -250,11 +551,20 @@ def _load_device(device: _StoredDevice) -> DeviceFold:
     types = {detector.rule.code: detector.state_type for detector in DETECTORS}
     return DeviceFold(
         track=device.track,
-        states={
-            code: msgspec.msgpack.decode(raw, type=types[code])
-            for code, raw in device.states.items()
-            if code in types
-        },
+        states=_load_states(device.states, types),
         newest=device.newest,
         moved=device.moved,
+        visits=device.visits,
+        seal=device.seal,
+        last_ms=device.last_ms,
     )
+
+
+def _load_states(
+    states: Mapping[str, msgspec.Raw], types: Mapping[str, type[Struct]]
+) -> dict[str, Struct]:
+    return {
+        code: msgspec.msgpack.decode(raw, type=types[code])
+        for code, raw in states.items()
+        if code in types
+    }

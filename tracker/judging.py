@@ -6,7 +6,7 @@ The decisions are pure functions of the layers below; the steps here load, call 
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -15,18 +15,27 @@ from uuid import UUID
 
 import msgspec
 import psycopg
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tracker.anomalies import (
     VERSION,
+    WHOLE_CODES,
     Fold,
+    Judged,
     Limits,
+    LimitsInForce,
     Present,
     Scenery,
     dump,
     fold,
+    in_force,
     load,
     present,
-    version_of,
+    shown_in,
+    tempered,
+    traces_in,
+    whole,
 )
 from tracker.changes import Change, Known, changes
 from tracker.db import evaluation as db
@@ -36,28 +45,41 @@ from tracker.db.findings import StoredAnomaly
 from tracker.db.outbox import Event, append
 from tracker.db.reading import EVERYTHING, rfc3339
 from tracker.db.reading_alerts import alerts_by_id
-from tracker.model import Finding, Observation, to_ms
+from tracker.model import Around, Finding, Observation, to_ms
 from tracker.participants import category
 from tracker.risk import Assessment, FindingFacts, GoodsFacts, SubjectFacts, assess
 
 Connection = psycopg.Connection[Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Remembered:
-    """What an evaluator still knows of a delivery: its plan, and the fold it last stored.
+class Kept(Struct, frozen=True):
+    """A fold, and how many observations were folded since the state last stored."""
 
-    Never trusted by itself: the plan holds only for the delivery's version, the fold only if it is
-    the one in the database (``at`` is when that was written), so a rolled back batch or another
-    evaluator's work makes it void.
+    fold: Fold
+    since: int = 0
+
+
+PASSED = 3
+"""Folds remembered of a delivery, the newest and two before it: a record of one device is often
+judged a moment after a later one of the other."""
+
+
+class Remembered(Struct, frozen=True, kw_only=True):
+    """What an evaluator still knows of a delivery: its plan, and the folds it last passed.
+
+    Never trusted by itself: the plan holds only for the delivery's version, the folds only if
+    nobody has judged the delivery since (``at`` is when we did), so a rolled back batch or another
+    evaluator's work makes them void. ``passed``: the oldest first.
     """
 
     file: CaseFile
-    fold: Fold | None = None
+    passed: tuple[Kept, ...] = ()
     at: datetime | None = None
 
 
 Memory = MutableMapping[UUID, Remembered]
+
+START = Kept(Fold())
 
 
 @dataclass(kw_only=True)
@@ -68,12 +90,17 @@ class Case:
     from_ms: int | None
     status: str
     former: str | None
-    resumed: bool = False
-    before: Fold = field(default_factory=Fold)
+    passed: tuple[Kept, ...] = ()
+    begun: Kept = START
+    at_newest: bool = False
+    in_force: LimitsInForce
     observations: list[Observation] = field(default_factory=list)
     after: Fold = field(default_factory=Fold)
     over: tuple[Finding, ...] = ()
     now: Present | None = None
+    traces: tuple[Finding, ...] = ()
+    around: Around = field(default_factory=Around)
+    judged: Judged = field(default_factory=Judged)
     anomalies: dict[UUID, StoredAnomaly] = field(default_factory=dict)
     changed: list[Change[UUID]] = field(default_factory=list)
     told: list[UUID] = field(default_factory=list)
@@ -83,15 +110,30 @@ class Case:
     events: list[Event] = field(default_factory=list)
 
     @property
+    def before(self) -> Fold:
+        """The state that the fold begins from."""
+        return self.begun.fold
+
+    @property
     def present(self) -> Present:
         """What is the case at the end of the data; there once the fold has run."""
         assert self.now is not None
         return self.now
 
     @property
-    def found(self) -> list[Finding]:
-        """All that is found from where the fold began; there once it has run."""
+    def shown(self) -> list[Finding]:
+        """What the records show from where the fold began; there once it has run."""
         return [*self.over, *self.present.findings]
+
+    @property
+    def found(self) -> list[Finding]:
+        """All that is found: also by the rules over the whole delivery, once they were asked."""
+        return [*self.shown, *self.judged.findings]
+
+    @property
+    def state_version(self) -> str:
+        """A stored state is read only by the code and thresholds that wrote it."""
+        return f"{VERSION}/{self.in_force.version}"
 
 
 @dataclass(kw_only=True)
@@ -107,18 +149,18 @@ class Judging:
     records: list[StoredRecord] = field(default_factory=list)
 
     @property
-    def settings_version(self) -> str:
-        """Names exactly the thresholds in force."""
-        return version_of(self.limits)
-
-    @property
-    def state_version(self) -> str:
-        """A stored state is read only by the code and thresholds that wrote it."""
-        return f"{VERSION}/{self.settings_version}"
+    def now_ms(self) -> int:
+        """The one clock of the batch."""
+        return to_ms(self.now)
 
     def scenery(self, case: Case) -> Scenery:
         """What the fold may look at besides the observations."""
-        return Scenery(plan=case.file.plan, limits=self.limits, now_ms=to_ms(self.now))
+        return Scenery(
+            plan=case.file.plan,
+            limits=self.limits,
+            now_ms=self.now_ms,
+            in_force=case.in_force if case.in_force.later else None,
+        )
 
 
 # ---------------------------------------------------------------- load
@@ -134,10 +176,16 @@ def claim(conn: Connection, batch: Judging) -> None:
         remembered = known[c.delivery_id]
         file = remembered.file if remembered else read.get(c.delivery_id)
         if file is not None:
-            case = Case(file=file, from_ms=c.from_ms, status=c.status, former=c.assessed)
+            case = Case(
+                file=file,
+                from_ms=c.from_ms,
+                status=c.status,
+                former=c.assessed,
+                in_force=in_force(batch.limits, file.settings),
+            )
             batch.cases[c.delivery_id] = case
             if remembered is not None and remembered.at == c.evaluated_at:
-                _resume(case, remembered.fold)
+                _resume(case, remembered.passed)
 
 
 def _known(batch: Judging, claimed: db.Claim) -> Remembered | None:
@@ -147,12 +195,18 @@ def _known(batch: Judging, claimed: db.Claim) -> Remembered | None:
     return remembered if remembered.file.version == claimed.version else None
 
 
-def _resume(case: Case, before: Fold | None) -> None:
-    """Go on from a state if all news lies after it."""
-    if before is None or before.upto_ms is None or case.from_ms is None:
-        return
-    if before.upto_ms < case.from_ms:
-        case.before, case.resumed = before, True
+def _resume(case: Case, passed: Sequence[Kept]) -> None:
+    """Go on from the newest of these folds that all news lies after."""
+    for n in range(len(passed), 0, -1):
+        upto_ms = passed[n - 1].fold.upto_ms
+        if upto_ms is not None and case.from_ms is not None and upto_ms < case.from_ms:
+            case.begun, case.passed = passed[n - 1], tuple(passed[:n])
+            case.at_newest = n == len(passed)
+            return
+
+
+def _from_start(case: Case) -> None:
+    case.begun, case.passed, case.at_newest = START, (), False
 
 
 def load_states(conn: Connection, batch: Judging) -> None:
@@ -162,63 +216,87 @@ def load_states(conn: Connection, batch: Judging) -> None:
     may move them.
     """
     batch.records = db.timeless_records(conn, list(batch.cases))
-    for id_ in {record.delivery_id for record in batch.records}:
-        batch.cases[id_].before, batch.cases[id_].resumed = Fold(), False
     whole = {record.delivery_id for record in batch.records}
+    for id_ in whole:
+        _from_start(batch.cases[id_])
     before = {
         id_: case.from_ms
         for id_, case in batch.cases.items()
-        if case.from_ms is not None and not case.resumed and id_ not in whole
+        if case.from_ms is not None and not case.passed and id_ not in whole
     }
     if before:
-        for id_, saved in db.states_before(conn, before, batch.state_version).items():
-            _resume(batch.cases[id_], load(saved.state))
+        versions = {id_: batch.cases[id_].state_version for id_ in before}
+        for id_, saved in db.states_before(conn, before, versions).items():
+            _resume(batch.cases[id_], [Kept(load(saved.state))])
+            batch.cases[id_].at_newest = False
 
 
 # ---------------------------------------------------------------- judge
 
 
 def fold_records(conn: Connection, batch: Judging) -> None:
-    """Fold the observations. Of the states passed on the way, keep the last of each hour."""
+    """Fold the observations; store the state of those that have folded many since the last one.
+
+    States are stored seldom, since each is thousands of times larger than what a record changes in
+    it. An evaluator that does not remember a delivery folds again from the last, to the same end.
+    """
     late: dict[UUID, int | None] = {}
-    kept: list[SavedState] = []
+    stored: list[SavedState] = []
     for id_, case in batch.cases.items():
         scenery = batch.scenery(case)
-        case.after, case.over = fold(case.before, case.observations, scenery)
-        case.now = present(case.after, scenery)
-        if case.from_ms is None or case.from_ms < db.FOREVER_MS:
+        case.after, over = fold(case.before, case.observations, scenery)
+        now = present(case.after, scenery)
+        case.traces = traces_in((*over, *now.findings))
+        case.over = shown_in(over)
+        case.now = replace(now, findings=shown_in(now.findings))
+        news = case.from_ms is None or case.from_ms < db.FOREVER_MS
+        if news and not case.at_newest:
             late[id_] = case.before.upto_ms
-        upto_ms = case.before.upto_ms
-        if upto_ms is not None and _new_hour(case):
-            state = dump(case.before)
-            kept.append(SavedState(delivery_id=id_, upto_ms=upto_ms, state=state))
+        since = case.begun.since + len(case.observations)
+        if since >= db.REPLAYED and case.after.upto_ms is not None:
+            state, since = dump(case.after), 0
+            stored.append(
+                SavedState(
+                    delivery_id=id_,
+                    upto_ms=case.after.upto_ms,
+                    state=state,
+                    version=case.state_version,
+                )
+            )
+        case.passed = (*case.passed, Kept(case.after, since))[-PASSED:]
     db.forget_states_after(conn, late)
-    db.keep_states(conn, kept, batch.state_version)
-
-
-def _new_hour(case: Case) -> bool:
-    before_ms, after_ms = case.before.upto_ms, case.after.upto_ms
-    if before_ms is None or after_ms is None:
-        return False
-    hour_ms = round(db.STATE_EVERY_S * 1000)
-    return before_ms // hour_ms != after_ms // hour_ms
+    db.keep_states(conn, stored)
 
 
 def compare(conn: Connection, batch: Judging) -> None:
     """What is found now against what was found before.
 
-    Stored episodes that were decided before the state that the fold began from are final.
+    Stored episodes that were decided before the state that the fold began from are final. The rules
+    over the whole delivery then look at these and at what was found now.
     """
     for id_, stored in out.standing_anomalies(conn, list(batch.cases)).items():
-        case = batch.cases[id_]
-        case.anomalies = {anomaly.id: anomaly for anomaly in stored}
-        begun_ms = case.before.upto_ms
-        known = [
-            Known(key=anomaly.id, finding=anomaly.finding)
-            for anomaly in stored
-            if not _is_final(anomaly.finding, begun_ms)
-        ]
-        case.changed = changes(known, case.found)
+        batch.cases[id_].anomalies = {anomaly.id: anomaly for anomaly in stored}
+    for case in batch.cases.values():
+        _compare(case, batch.scenery(case))
+
+
+def _compare(case: Case, scenery: Scenery) -> None:
+    begun_ms = case.before.upto_ms
+    final: list[Finding] = []
+    known: list[Known[UUID]] = []
+    known_whole: list[Known[UUID]] = []
+    for anomaly in case.anomalies.values():
+        one = Known(key=anomaly.id, finding=anomaly.finding)
+        if anomaly.finding.code in WHOLE_CODES:
+            known_whole.append(one)
+        elif _is_final(anomaly.finding, begun_ms):
+            final.append(anomaly.finding)
+        else:
+            known.append(one)
+    case.over = tempered(case.over, case.around)
+    case.now = replace(case.present, findings=tempered(case.present.findings, case.around))
+    case.judged = whole(scenery, case.present, (*final, *case.shown), case.around)
+    case.changed = [*changes(known, case.shown), *changes(known_whole, case.judged.findings)]
 
 
 def _is_final(finding: Finding, begun_ms: int | None) -> bool:
@@ -295,16 +373,16 @@ def save(conn: Connection, batch: Judging) -> None:
     out.write_standings(
         conn,
         [_standing(id_, case) for id_, case in batch.cases.items()],
-        version=batch.state_version,
         now=batch.now,
     )
     for id_, case in batch.cases.items():
-        batch.memory[id_] = Remembered(file=case.file, fold=case.after, at=batch.now)
+        batch.memory.pop(id_, None)  # the one judged longest ago comes first
+        batch.memory[id_] = Remembered(file=case.file, passed=case.passed, at=batch.now)
     newest = [
         (id_, case.file.device_nos[device], newest)
         for id_, case in batch.cases.items()
-        if case.observations
-        for device, newest in case.present.newest.items()
+        for device in {seen.device for seen in case.observations}
+        if (newest := case.present.newest.get(device)) is not None
     ]
     # In one order, so that two batches cannot wait for each other's rows.
     out.write_positions(conn, sorted(newest, key=lambda one: one[1]))
@@ -313,10 +391,8 @@ def save(conn: Connection, batch: Judging) -> None:
 def _standing(delivery_id: UUID, case: Case) -> out.Standing:
     return out.Standing(
         delivery_id=delivery_id,
-        next_clock_ms=case.present.next_clock_ms,
+        next_clock_ms=min(case.judged.clocks, default=None),
         progress_m=_progress_m(case.present),
-        upto_ms=case.after.upto_ms,
-        state=dump(case.after),
         assessment=case.assessed,
         digest=case.digest,
     )

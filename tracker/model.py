@@ -187,7 +187,10 @@ class FixFacts(Struct, frozen=True, kw_only=True):
     """A candidate fix with what PostGIS found out about it.
 
     ``acc_m``: reported accuracy, else 5 m x HDOP, else 15 m. ``distance_m``: to the whole declared
-    route. ``candidates``: the places on the route that may be meant, nearest first.
+    route. ``candidates``: the places on the route that may be meant, nearest first. ``zones``:
+    those that contain it; ``crossed``: those that it is not in, but that the straight way from the
+    valid fix before touches. ``route``: which of the delivery's declared routes is meant, from
+    0. ``abroad``: there are territory zones, and it lies in none of them.
     """
 
     fix_ms: int
@@ -199,6 +202,9 @@ class FixFacts(Struct, frozen=True, kw_only=True):
     zones: tuple[ZoneHit, ...] = ()
     speed_kmh: float | None = None
     heading_deg: float | None = None
+    crossed: tuple[ZoneHit, ...] = ()
+    abroad: bool = False
+    route: int = 0
 
 
 class Observation(Struct, frozen=True, kw_only=True):
@@ -207,6 +213,8 @@ class Observation(Struct, frozen=True, kw_only=True):
     ``fix`` is there only if the record carries a usable position; whether it is a *valid fix*
     (detection.md) is decided in order, by `tracker.track`. ``timed`` is false for a seal event
     without a time of its own, which takes its neighbour's and says nothing of anything else.
+    ``no_fix``: the device says that it has none (``ok`` false). ``ts_ms``: what its clock showed;
+    ``flags``: bits of `TimeFlag`. ``auth``, ``card``, ``count``: of the event.
     """
 
     device: str
@@ -226,6 +234,15 @@ class Observation(Struct, frozen=True, kw_only=True):
     event: str | None = None
     jam: int | None = None
     fix: FixFacts | None = None
+    no_fix: bool = False
+    spoof: bool | None = None
+    armed: bool | None = None
+    ignition: bool | None = None
+    auth: str | None = None
+    card: str | None = None
+    count: int | None = None
+    ts_ms: int | None = None
+    flags: int = 0
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -240,12 +257,40 @@ class Step(Struct, frozen=True, kw_only=True):
     """An observation whose fix has been decided: ``valid`` says so, ``place`` is its progress.
 
     ``here``: (lon, lat) of the device's newest valid fix, this one included; None: none yet.
+    ``previous``: the valid fix before this one.
     """
 
     observation: Observation
     valid: bool
     place: Place | None = None
     here: tuple[float, float] | None = None
+    previous: FixFacts | None = None
+
+
+class Visit(Struct, frozen=True, kw_only=True):
+    """When a device's track first and last touched a zone, t*."""
+
+    first_ms: int
+    last_ms: int
+
+
+class SealNow(Struct, frozen=True, kw_only=True):
+    """What a seal last said of itself, part by part; None: never stated."""
+
+    rope: str | None = None
+    case: str | None = None
+    lock: str | None = None
+    armed: bool | None = None
+    t_ms: int | None = None
+
+
+class Newest(Struct, frozen=True, kw_only=True):
+    """A device's newest valid fix with its place on the route: what the live map shows."""
+
+    t_ms: int
+    fix: FixFacts
+    place: Place | None
+    moving: bool | None
 
 
 # ---------------------------------------------------------------- findings
@@ -315,6 +360,14 @@ class ActKind(StrEnum):
     ARRIVAL = "arrival"
     RESEAL = "reseal"
     INCIDENT = "incident"
+    ENQUIRY = "enquiry"
+    ENQUIRY_RESULT = "enquiry_result"
+    CLOSE = "close"
+    CANCEL = "cancel"
+    CONTROL = "control"
+    SCAN = "scan"
+    TRANSSHIPMENT = "transshipment"
+    REROUTE = "reroute"
 
 
 class Act(Struct, frozen=True, kw_only=True):
@@ -342,8 +395,39 @@ class BoundDevice(Struct, frozen=True, kw_only=True):
     to_ms: int | None = None
 
 
+class PlanPost(Struct, frozen=True, kw_only=True):
+    """A post of the plan. ``zone``: the code of its zone; ``kind``: border, inland …"""
+
+    code: str
+    kind: str
+    zone: str
+    lon: float
+    lat: float
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """A place to be passed. ``progress_m``: how far along the route its zone is left behind."""
+
+    zone: str
+    progress_m: float
+    mandatory: bool = True
+
+
+class DeclaredRoute(Struct, frozen=True, kw_only=True):
+    """A declared route of a delivery, in force from a time on (the first: from the beginning)."""
+
+    route_id: int
+    length_m: float
+    from_ms: int | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
+
+
 class DeliveryPlan(Struct, frozen=True, kw_only=True):
-    """What detection needs to know of a delivery besides its telemetry."""
+    """What detection needs to know of a delivery besides its telemetry.
+
+    ``routes``: in the order in which they came into force; at least one in any real plan.
+    ``direction``: import, transit or export.
+    """
 
     id: str
     deadline_ms: int
@@ -352,6 +436,18 @@ class DeliveryPlan(Struct, frozen=True, kw_only=True):
     devices: tuple[BoundDevice, ...]
     acts: tuple[Act, ...] = ()
     cancelled: bool = False
+    direction: str = "import"
+    departure: PlanPost | None = None
+    destination: PlanPost | None = None
+    routes: tuple[DeclaredRoute, ...] = ()
+
+    def route_at(self, t_ms: int) -> int:
+        """Which of the declared routes is in force at a time: its place in ``routes``."""
+        for i in range(len(self.routes) - 1, 0, -1):
+            from_ms = self.routes[i].from_ms
+            if from_ms is None or from_ms <= t_ms:
+                return i
+        return 0
 
 
 # ---------------------------------------------------------------- a device's identity
@@ -385,3 +481,63 @@ class OtherBinding(Struct, frozen=True, kw_only=True):
     delivery: str
     from_ms: int
     to_ms: int | None = None
+
+
+# ---------------------------------------------------------------- what surrounds a delivery
+
+
+class Hole(Struct, frozen=True, kw_only=True):
+    """Numbers of a device that have not been received although a higher one has.
+
+    ``seqs``: first and last of them. ``higher_received_ms``: when the first higher one came;
+    ``before_ms``, ``after_ms``: t* of their neighbours, where those have one. ``final``: below what
+    the device still holds, so they will never come.
+    """
+
+    device: str
+    gen: int
+    seqs: tuple[int, int]
+    higher_received_ms: int
+    before_ms: int | None = None
+    after_ms: int | None = None
+    final: bool = False
+
+
+class Trace(Struct, frozen=True, kw_only=True):
+    """What a delivery left behind for others to be compared with: a stop, or jamming.
+
+    ``delivery``: its id. ``kind``: "stop" or "jam". ``to_ms`` None: it lasts. ``cell``: H3.
+    """
+
+    delivery: str
+    device: str
+    kind: str
+    from_ms: int
+    to_ms: int | None
+    lon: float
+    lat: float
+    cell: str | None = None
+    data: dict[str, Any] = {}
+
+
+class DeadCell(Struct, frozen=True, kw_only=True):
+    """An H3 cell in which many devices fall silent and come back, as known on a day."""
+
+    cell: str
+    layer_date: str
+    devices: int
+    gaps: int
+
+
+class Around(Struct, frozen=True, kw_only=True):
+    """What is known of a delivery besides its own records, acts and plan.
+
+    ``others``: traces of other deliveries near its own in place and time. ``dead``: cells of the
+    dated layer in force when its silences began, by cell.
+    """
+
+    refusals: tuple[Refusal, ...] = ()
+    bindings: tuple[OtherBinding, ...] = ()
+    holes: tuple[Hole, ...] = ()
+    others: tuple[Trace, ...] = ()
+    dead: dict[str, DeadCell] = {}

@@ -2,40 +2,94 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+from uuid import UUID
+
+from msgspec.structs import replace
+
 from tracker import adapters
 from tracker.anomalies import order_of
 from tracker.db import evaluation as db
 from tracker.db.evaluation import StoredRecord
 from tracker.db.facts import Wanted, facts_of_fixes
-from tracker.judging import Connection, Judging
+from tracker.judging import Case, Connection, Judging
 from tracker.model import BoundDevice, FixFacts, Observation, Record
 from tracker.payload import Decoded, decode_record
-from tracker.track import FixPosition, position_of
+from tracker.track import FixPosition, Track, advance, position_of, previous_of
+
+
+class Seen(NamedTuple):
+    """An observation on its way to its facts: its position is all that is known of its fix."""
+
+    observation: Observation
+    position: FixPosition | None
 
 
 def load_records(conn: Connection, batch: Judging) -> None:
-    """The records after each state, as observations with their facts, in the order law."""
+    """The records after each state, as observations with their facts, in the order law.
+
+    Which fix each one follows on its track is settled before the database is asked: it looks at the
+    way between the two for the zones that were crossed on it.
+    """
     after = {id_: case.before.upto_ms for id_, case in batch.cases.items()}
     batch.records += db.records_after(conn, after)
-    decoded = [(stored, _record(stored)) for stored in batch.records]
-    positions = [_position(stored, record) for stored, record in decoded]
-    wanted = [
-        Wanted(
-            route_id=batch.cases[stored.delivery_id].file.route_id,
-            t_ms=stored.t_ms,
-            position=position,
-        )
-        for (stored, _), position in zip(decoded, positions, strict=True)
-        if position is not None
-    ]
+    seen: dict[UUID, list[Seen]] = defaultdict(list)
+    for stored in batch.records:
+        seen[stored.delivery_id].append(_seen(stored, batch.cases[stored.delivery_id]))
+    wanted: list[Wanted] = []
+    for id_, ones in seen.items():
+        ones.sort(key=lambda one: order_of(one.observation))
+        wanted += _wanted(batch.cases[id_], ones)
     facts = iter(facts_of_fixes(conn, wanted))
-    for (stored, record), position in zip(decoded, positions, strict=True):
-        case = batch.cases[stored.delivery_id]
-        device = case.file.devices[stored.device_no]
-        fix = next(facts) if position is not None else None
-        case.observations.append(_observation(stored, device, record, fix))
-    for case in batch.cases.values():
-        case.observations.sort(key=order_of)
+    for id_, ones in seen.items():
+        batch.cases[id_].observations = [
+            one.observation if one.position is None else replace(one.observation, fix=next(facts))
+            for one in ones
+        ]
+
+
+def _seen(stored: StoredRecord, case: Case) -> Seen:
+    record = _record(stored)
+    timed = stored.timed
+    position = position_of(record, stored.t_ms, stored.received_ms) if timed else None
+    device = case.file.devices[stored.device_no]
+    return Seen(_observation(stored, device, record, _bare(position)), position)
+
+
+def _bare(position: FixPosition | None) -> FixFacts | None:
+    """A fix of which only the position is known."""
+    if position is None:
+        return None
+    return FixFacts(
+        fix_ms=position.fix_ms,
+        lon=position.lon,
+        lat=position.lat,
+        acc_m=position.acc_m,
+        distance_m=0.0,
+    )
+
+
+def _wanted(case: Case, ones: Iterable[Seen]) -> Iterator[Wanted]:
+    """What is asked of each position of a delivery, in the order law."""
+    plan = case.file.plan
+    tracks = {name: device.track for name, device in case.before.devices.items()}
+    for observation, position in ones:
+        fix = observation.fix
+        if fix is None or position is None:
+            continue
+        track = tracks.get(observation.device, Track())
+        previous = previous_of(track, fix)
+        tracks[observation.device], _ = advance(track, observation)
+        route = plan.route_at(observation.t_ms)
+        yield Wanted(
+            route_id=plan.routes[route].route_id,
+            route=route,
+            t_ms=observation.t_ms,
+            position=position,
+            came_from=None if previous is None else (previous.lon, previous.lat),
+        )
 
 
 def _record(stored: StoredRecord) -> Record:
@@ -54,46 +108,40 @@ def _foreign(stored: StoredRecord) -> Record:
     raise ValueError(f"a stored record of another system cannot be read: {record.detail}")
 
 
-def _position(stored: StoredRecord, record: Record) -> FixPosition | None:
-    return position_of(record, stored.t_ms, stored.received_ms) if stored.timed else None
-
-
 def _observation(
     stored: StoredRecord, device: BoundDevice, record: Record, fix: FixFacts | None
 ) -> Observation:
+    """What a record says. Without a time of its own it speaks of its seal and its event alone."""
     seal, event = record.seal, record.evt
-    untimed = Observation(
+    said = Observation(
         device=device.id,
         kind=device.kind,
         gen=record.gen,
         seq=record.seq,
         t_ms=stored.t_ms,
-        timed=False,
-        rope=seal.rope if seal else None,
-        case=seal.case if seal else None,
-        lock=seal.lock if seal else None,
-        event=event.code if event else None,
+        timed=stored.timed,
+        ts_ms=record.ts,
+        flags=stored.flags,
     )
-    return _with_measures(untimed, record, fix) if stored.timed else untimed
+    if seal is not None:
+        said = replace(said, rope=seal.rope, case=seal.case, lock=seal.lock, armed=seal.armed)
+    if event is not None:
+        said = replace(said, event=event.code, auth=event.auth, card=event.card, count=event.n)
+    return _with_measures(said, record, fix) if stored.timed else said
 
 
-def _with_measures(seen: Observation, record: Record, fix: FixFacts | None) -> Observation:
-    motion, power = record.mot, record.pwr
-    return Observation(
-        device=seen.device,
-        kind=seen.kind,
-        gen=seen.gen,
-        seq=seen.seq,
-        t_ms=seen.t_ms,
-        rope=seen.rope,
-        case=seen.case,
-        lock=seen.lock,
-        event=seen.event,
+def _with_measures(said: Observation, record: Record, fix: FixFacts | None) -> Observation:
+    motion, power, sent = record.mot, record.pwr, record.fix
+    return replace(
+        said,
         moving=motion.mov if motion else None,
+        ignition=motion.ign if motion else None,
         odometer_m=motion.odo if motion else None,
         sleep_s=record.sleep_s or 0.0,
         battery_pct=power.bat if power else None,
         external_mv=power.ext if power else None,
-        jam=record.fix.jam if record.fix else None,
+        jam=sent.jam if sent else None,
+        spoof=None if sent is None or sent.spoof is None else bool(sent.spoof),
+        no_fix=sent is not None and sent.ok is False,
         fix=fix,
     )

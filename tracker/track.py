@@ -8,6 +8,8 @@ The state before the wait is what is kept: nothing that is stored ever has to be
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -74,7 +76,27 @@ def accuracy_m(acc_m: float | None, hdop: float | None) -> float:
     return HDOP_ACC_M * hdop if hdop is not None else DEFAULT_ACC_M
 
 
-def reachable(a: FixFacts, b: FixFacts) -> bool:
+class Fixed(Protocol):
+    """What validity looks at: a position with its time and accuracy."""
+
+    @property
+    def fix_ms(self) -> int:
+        """Time of the fix."""
+
+    @property
+    def lon(self) -> float:
+        """Longitude, degrees."""
+
+    @property
+    def lat(self) -> float:
+        """Latitude, degrees."""
+
+    @property
+    def acc_m(self) -> float:
+        """Accuracy (68 %), metres."""
+
+
+def reachable(a: Fixed, b: Fixed) -> bool:
     """Whether a vehicle can have gone from fix a to the later fix b."""
     off_m = distance_m((a.lon, a.lat), (b.lon, b.lat)) - a.acc_m - b.acc_m
     return off_m <= UNREACHABLE_KMH / 3.6 * (b.fix_ms - a.fix_ms) / 1000
@@ -99,10 +121,12 @@ class Track(Struct, frozen=True, kw_only=True):
 
     ``last``: the newest fix decided as valid. ``jump``: where the track has jumped to, if that is
     undecided; ``waiting``: the observations since, in order; ``jumps``: how many places in a row.
+    ``route``: which of the declared routes ``progress_m`` is measured on.
     """
 
     last: FixFacts | None = None
     progress_m: float | None = None
+    route: int = 0
     jump: Jump | None = None
     jumps: int = 0
     waiting: tuple[Observation, ...] = ()
@@ -120,6 +144,24 @@ def settle(track: Track) -> tuple[Track, tuple[Step, ...]]:
     if track.jump is None:
         return track, ()
     return _release(track, jumped_is_valid=True)
+
+
+def previous_of(track: Track, fix: FixFacts) -> FixFacts | None:
+    """The fix that a new one follows on the track if both are valid; None: nothing leads to it.
+
+    That is settled when the new fix comes, before it is known whether a jump was an accident: it
+    follows the newest fix of the jump that waits, unless it comes back from there.
+    """
+    newest = track.last if track.jump is None else track.jump.last
+    if newest is None or not _newer(fix, newest):
+        return None
+    comes_back = (
+        track.jump is not None
+        and track.last is not None
+        and not _same_place(track.last, track.jump, fix)
+        and reachable(track.last, fix)
+    )
+    return track.last if comes_back else newest
 
 
 def _newer(fix: FixFacts, last: FixFacts | None) -> bool:
@@ -140,11 +182,20 @@ def _accept(track: Track, observation: Observation) -> tuple[Track, tuple[Step, 
     fix = observation.fix
     assert fix is not None
     place: Place | None = None
+    # Progress on a route says nothing of the place on another one, declared later.
+    progress_m = track.progress_m if fix.route == track.route else None
     if fix.candidates:
-        place = choose_place(fix.candidates, fix.distance_m, track.progress_m)
-    accepted = Track(last=fix, progress_m=place.progress_m if place else track.progress_m)
-    here = (fix.lon, fix.lat)
-    return accepted, (Step(observation=observation, valid=True, place=place, here=here),)
+        place = choose_place(fix.candidates, fix.distance_m, progress_m)
+        progress_m = place.progress_m
+    accepted = Track(last=fix, progress_m=progress_m, route=fix.route)
+    step = Step(
+        observation=observation,
+        valid=True,
+        place=place,
+        here=(fix.lon, fix.lat),
+        previous=track.last,
+    )
+    return accepted, (step,)
 
 
 def _invalid(track: Track, observation: Observation) -> Step:
@@ -190,7 +241,7 @@ def _same_place(base: FixFacts, jump: Jump, fix: FixFacts) -> bool:
 
 def _release(track: Track, *, jumped_is_valid: bool) -> tuple[Track, tuple[Step, ...]]:
     """Decide all that waits: every fix valid, or every one an accident."""
-    current = Track(last=track.last, progress_m=track.progress_m)
+    current = Track(last=track.last, progress_m=track.progress_m, route=track.route)
     steps: list[Step] = []
     for observation in track.waiting:
         fix = observation.fix

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.property.test_order_law import plain, whole
+from tests.property.test_order_law import all_of, plain
 from tests.property.trips_at_random import sceneries, trips
 from tests.unit.detectors.trips import (
     LIMIT_MOVING_S,
@@ -33,7 +33,7 @@ Episodes = list[tuple[float | None, float | None]]
 @given(trips(), sceneries())
 @MANY
 def test_episodes_of_a_device_follow_each_other(trip: list[Observation], scene: Scenery) -> None:
-    _, found = whole(trip, scene)
+    _, found = all_of(trip, scene)
     by_code: dict[tuple[str, str | None], list[Finding]] = defaultdict(list)
     for finding in found:
         assert finding.code in RULES
@@ -49,7 +49,7 @@ def test_episodes_of_a_device_follow_each_other(trip: list[Observation], scene: 
 @MANY
 def test_each_finding_is_whole(trip: list[Observation], scene: Scenery) -> None:
     records = {(o.device, o.gen, o.seq) for o in trip}
-    for finding in whole(trip, scene)[1]:
+    for finding in all_of(trip, scene)[1]:
         assert finding.severity.order >= RULES[finding.code].severity.order
         assert finding.end_ms is None or finding.start_ms <= finding.end_ms
         assert finding.start_ms in {o.t_ms for o in trip} | {scene.plan.deadline_ms}
@@ -90,7 +90,7 @@ def test_no_detector_knows_what_day_it_is(trip: list[Observation], scene: Scener
             for f in plain(found)
         ]
 
-    assert shape(whole(moved_trip, moved_scene)[1], WEEK_MS) == shape(whole(trip, scene)[1], 0)
+    assert shape(all_of(moved_trip, moved_scene)[1], WEEK_MS) == shape(all_of(trip, scene)[1], 0)
 
 
 WEEK_MS = 7 * 86_400_000

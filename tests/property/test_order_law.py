@@ -9,16 +9,33 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.property.trips_at_random import sceneries, trips
-from tracker.anomalies import Fold, Scenery, dump, fold, load, order_of, present
+from tracker.anomalies import (
+    WHOLE_CODES,
+    Fold,
+    Present,
+    Scenery,
+    dump,
+    fold,
+    load,
+    order_of,
+    present,
+    whole,
+)
 from tracker.changes import Known, changes
-from tracker.model import Finding, Observation
+from tracker.model import Around, Finding, Observation
 
 MANY = settings(max_examples=150, deadline=None)
 
 
-def whole(trip: list[Observation], scene: Scenery) -> tuple[Fold, list[Finding]]:
+def all_of(trip: list[Observation], scene: Scenery) -> tuple[Fold, list[Finding]]:
     state, over = fold(Fold(), trip, scene)
-    return state, [*over, *present(state, scene).findings]
+    return state, found_at_the_end(list(over), state, scene)
+
+
+def found_at_the_end(over: list[Finding], state: Fold, scene: Scenery) -> list[Finding]:
+    now = present(state, scene)
+    shown = [*over, *now.findings]
+    return [*shown, *whole(scene, now, shown, Around()).findings]
 
 
 def plain(findings: list[Finding]) -> list[Finding]:
@@ -82,15 +99,24 @@ class Evaluator:
         after = [o for o in self.records.values() if begun_ms is None or o.t_ms > begun_ms]
         state, over = fold(before, sorted(after, key=order_of), self.scene)
         self.checkpoints = [dump(s) for s in (*kept, state)]
-        self._compare(begun_ms, [*over, *present(state, self.scene).findings])
+        now = present(state, self.scene)
+        self._compare(begun_ms, [*over, *now.findings], now)
 
-    def _compare(self, begun_ms: int | None, found: list[Finding]) -> None:
-        known = [
-            Known(key=key, finding=finding)
-            for key, finding in self.standing.items()
-            if not (begun_ms and finding.decided_ms and finding.decided_ms <= begun_ms)
-        ]
-        for change in changes(known, found):
+    def _compare(self, begun_ms: int | None, shown: list[Finding], now: Present) -> None:
+        final: list[Finding] = []
+        known: dict[bool, list[Known[int]]] = {True: [], False: []}
+        for key, finding in self.standing.items():
+            of_whole = finding.code in WHOLE_CODES
+            decided_ms = finding.decided_ms
+            if not of_whole and begun_ms and decided_ms and decided_ms <= begun_ms:
+                final.append(finding)
+            else:
+                known[of_whole].append(Known(key=key, finding=finding))
+        judged = whole(self.scene, now, [*final, *shown], Around())
+        for change in (
+            *changes(known[False], shown),
+            *changes(known[True], judged.findings),
+        ):
             key = change.key
             if key is None:
                 key = self.keys = self.keys + 1
@@ -112,5 +138,5 @@ def test_any_arrival_finds_the_same(trip: list[Observation], scene: Scenery, dat
         evaluator.take(arriving[:n])
         arriving = arriving[n:]
     if trip:
-        _, expected = whole(trip, scene)
+        _, expected = all_of(trip, scene)
         assert plain(list(evaluator.standing.values())) == plain(expected)

@@ -10,10 +10,22 @@ from uuid import UUID
 
 import psycopg
 from msgspec import Struct
+from msgspec.structs import replace
 from psycopg.rows import dict_row
 
-from tracker.db.arrays import numbers, uuids
-from tracker.model import Act, ActKind, BoundDevice, DeliveryPlan, Periods, from_ms, to_ms
+from tracker.db.arrays import byteas, numbers, uuids, words
+from tracker.detectors.limits import DatedSettings
+from tracker.model import (
+    Act,
+    ActKind,
+    BoundDevice,
+    Checkpoint,
+    DeclaredRoute,
+    DeliveryPlan,
+    Periods,
+    PlanPost,
+    to_ms,
+)
 
 Connection = psycopg.Connection[Any]
 
@@ -106,23 +118,88 @@ class CaseFile(Struct, frozen=True, kw_only=True):
     registration_number: str
     status: str
     carrier_id: UUID
-    route_id: int
     goods: list[dict[str, Any]]
     carrier_facts: dict[str, Any]
     declarant_facts: dict[str, Any]
+    settings: tuple[DatedSettings, ...]
     device_nos: dict[str, int]
     devices: dict[int, BoundDevice]
     version: int
 
 
 _DELIVERIES = """
-SELECT d.id, d.registration_number, d.status, d.carrier_id, d.route_id, d.goods, d.deadline,
-       d.released_at, d.arrived_at, d.version, c.facts AS carrier_facts,
-       e.facts AS declarant_facts
+SELECT d.id, d.registration_number, d.status, d.direction, d.carrier_id, d.goods, d.deadline,
+       d.released_at, d.arrived_at, d.version, d.departure_post, d.destination_post,
+       c.facts AS carrier_facts, e.facts AS declarant_facts
 FROM deliveries d
 JOIN participants c ON c.id = d.carrier_id
 JOIN participants e ON e.id = d.declarant_id
 WHERE d.id = ANY(%s)
+"""
+
+# plan_posts: both posts of each delivery with the zones that stand for them.
+_POSTS = """
+SELECT d.id, p.code = d.departure_post AS departs, p.code = d.destination_post AS arrives,
+       p.code, p.kind, z.code, ST_X(p.geom), ST_Y(p.geom)
+FROM deliveries d
+JOIN posts p ON p.code IN (d.departure_post, d.destination_post)
+JOIN zones z ON z.id = p.zone_id
+WHERE d.id = ANY(%s)
+"""
+
+# plan_routes: the routes of each delivery in the order in which they came into force; each of their
+# checkpoints with the farthest point of its zone along the route, or where the route comes nearest to the zone
+# if it does not touch it.
+_ROUTES = """
+WITH declared AS (
+    SELECT d.id, d.route_id, NULL::timestamptz AS from_t FROM deliveries d WHERE d.id = ANY(%(ids)s)
+    UNION ALL
+    SELECT r.delivery_id, r.route_id, r.from_t FROM delivery_routes r
+    WHERE r.delivery_id = ANY(%(ids)s)
+)
+SELECT w.id, w.route_id, w.from_t, r.length_m, coalesce(passed.checkpoints, '[]'::jsonb)
+FROM declared w
+JOIN routes r ON r.id = w.route_id
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(
+        jsonb_build_array(z.code, place.progress_m, coalesce((c ->> 'mandatory')::boolean, true))
+        ORDER BY place.progress_m, z.code
+    ) AS checkpoints
+    FROM jsonb_array_elements(r.checkpoints) AS c
+    JOIN zones z ON z.code = c ->> 'zone_code'
+    CROSS JOIN LATERAL (
+        SELECT ST_Transform(z.geom, 3857) AS plane
+    ) AS there
+    CROSS JOIN LATERAL (
+        SELECT p.start_m + p.length_m * CASE
+            WHEN ST_Intersects(p.geom_plane, there.plane)
+            THEN (
+                SELECT max(ST_LineLocatePoint(p.geom_plane, touched.geom))
+                FROM ST_DumpPoints(ST_Intersection(p.geom_plane, there.plane)) AS touched
+            )
+            ELSE ST_LineLocatePoint(p.geom_plane, ST_ClosestPoint(p.geom_plane, there.plane))
+        END AS progress_m
+        FROM route_pieces p
+        WHERE p.route_id = r.id
+        ORDER BY ST_Distance(p.geom_plane, there.plane), p.start_m DESC
+        LIMIT 1
+    ) AS place
+) AS passed ON true
+ORDER BY w.id, w.from_t NULLS FIRST
+"""
+
+# plan_settings: what differs from the defaults, from the widest scope to the narrowest. A lane is
+# departure and destination post.
+_SETTINGS = """
+SELECT d.id, s.scope, (extract(epoch FROM s.from_t) * 1000)::bigint, s.values
+FROM deliveries d
+JOIN limit_settings s ON
+    s.scope = 'national'
+    OR s.scope = 'post' AND s.key IN (d.departure_post, d.destination_post)
+    OR s.scope = 'lane' AND s.key = d.departure_post || '>' || d.destination_post
+    OR s.scope = 'delivery' AND s.key = d.id::text
+WHERE d.id = ANY(%s)
+ORDER BY d.id, s.from_t, s.id
 """
 
 _BINDINGS = """
@@ -151,14 +228,56 @@ def case_files(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, CaseFile]:
     acts: dict[UUID, list[Act]] = defaultdict(list)
     for id_, kind, at, data in conn.execute(_ACTS, (list(ids),)):
         acts[id_].append(Act(kind=ActKind(kind), t_ms=to_ms(at), data=data))
+    posts = _posts(conn, ids)
+    routes = _routes(conn, ids)
+    dated: dict[UUID, list[DatedSettings]] = defaultdict(list)
+    for id_, scope, from_ms, values in conn.execute(_SETTINGS, (list(ids),)):
+        dated[id_].append(DatedSettings(scope=scope, from_ms=from_ms, values=values))
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(_DELIVERIES, (list(ids),)).fetchall()
     return {
         row["id"]: _case_file(
-            row, tuple(devices[row["id"]]), tuple(acts[row["id"]]), device_nos[row["id"]]
+            row,
+            replace(
+                _plan(row),
+                devices=tuple(devices[row["id"]]),
+                acts=tuple(acts[row["id"]]),
+                departure=posts.get((row["id"], "departs")),
+                destination=posts.get((row["id"], "arrives")),
+                routes=tuple(routes[row["id"]]),
+            ),
+            tuple(dated[row["id"]]),
+            device_nos[row["id"]],
         )
         for row in rows
     }
+
+
+def _posts(conn: Connection, ids: Sequence[UUID]) -> dict[tuple[UUID, str], PlanPost]:
+    found: dict[tuple[UUID, str], PlanPost] = {}
+    for id_, departs, arrives, code, kind, zone, lon, lat in conn.execute(_POSTS, (list(ids),)):
+        post = PlanPost(code=code, kind=kind, zone=zone, lon=lon, lat=lat)
+        for end, meant in (("departs", departs), ("arrives", arrives)):
+            if meant:
+                found[id_, end] = post
+    return found
+
+
+def _routes(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, list[DeclaredRoute]]:
+    routes: dict[UUID, list[DeclaredRoute]] = defaultdict(list)
+    for id_, route_id, from_t, length_m, passed in conn.execute(_ROUTES, {"ids": list(ids)}):
+        routes[id_].append(
+            DeclaredRoute(
+                route_id=route_id,
+                length_m=length_m,
+                from_ms=None if from_t is None else to_ms(from_t),
+                checkpoints=tuple(
+                    Checkpoint(zone=zone, progress_m=progress_m, mandatory=mandatory)
+                    for zone, progress_m, mandatory in passed
+                ),
+            )
+        )
+    return routes
 
 
 def _bound(
@@ -177,34 +296,37 @@ def _bound(
     )
 
 
-def _case_file(
-    row: dict[str, Any],
-    devices: tuple[BoundDevice, ...],
-    acts: tuple[Act, ...],
-    device_nos: dict[str, int],
-) -> CaseFile:
+def _plan(row: dict[str, Any]) -> DeliveryPlan:
     released, arrived = row["released_at"], row["arrived_at"]
-    plan = DeliveryPlan(
+    return DeliveryPlan(
         id=str(row["id"]),
         deadline_ms=to_ms(row["deadline"]),
         released_ms=None if released is None else to_ms(released),
         arrived_ms=None if arrived is None else to_ms(arrived),
-        devices=devices,
-        acts=acts,
+        devices=(),
         cancelled=row["status"] == "cancelled",
+        direction=row["direction"],
     )
+
+
+def _case_file(
+    row: dict[str, Any],
+    plan: DeliveryPlan,
+    settings: tuple[DatedSettings, ...],
+    device_nos: dict[str, int],
+) -> CaseFile:
     return CaseFile(
         plan=plan,
         id=row["id"],
         registration_number=row["registration_number"],
         status=row["status"],
         carrier_id=row["carrier_id"],
-        route_id=row["route_id"],
         goods=row["goods"],
         carrier_facts=row["carrier_facts"],
         declarant_facts=row["declarant_facts"],
+        settings=settings,
         device_nos=device_nos,
-        devices={device_nos[device.id]: device for device in devices},
+        devices={device_nos[device.id]: device for device in plan.devices},
         version=row["version"],
     )
 
@@ -288,8 +410,9 @@ def timeless_records(conn: Connection, ids: Sequence[UUID]) -> list[StoredRecord
 KEEP_HOURS = 48
 """Late data is rarely older than two days of driving; older still is judged from the start."""
 
-STATE_EVERY_S = 3600.0
-"""One older state an hour of t*: replaying an hour of records costs milliseconds."""
+REPLAYED = 64
+"""Observations folded since the state last kept, at which the next one is: what an evaluator that
+does not remember a delivery folds again at most, in a few milliseconds."""
 
 
 class SavedState(Struct, frozen=True, kw_only=True):
@@ -298,47 +421,45 @@ class SavedState(Struct, frozen=True, kw_only=True):
     delivery_id: UUID
     upto_ms: int
     state: bytes
+    version: str
 
 
 def states_before(
-    conn: Connection, before_ms: Mapping[UUID, int], version: str
+    conn: Connection, before_ms: Mapping[UUID, int], versions: Mapping[UUID, str]
 ) -> dict[UUID, SavedState]:
-    """For each delivery its newest state from before a t*; none: it is judged from the start."""
+    """For each delivery its newest state from before a t*; none: it is judged from the start.
+
+    ``versions``: of the code and thresholds for each delivery; states of others are not read.
+    """
     rows = conn.execute(
         """
-        WITH w AS (
-            SELECT delivery_id, to_timestamp(before / 1000.0) AS before
-            FROM unnest(%(ids)s::uuid[], %(before)s::bigint[]) AS w (delivery_id, before)
-        )
-        SELECT w.delivery_id, (extract(epoch FROM coalesce(s.upto, c.upto)) * 1000)::bigint,
-               coalesce(s.state, c.state)
-        FROM w
-        LEFT JOIN delivery_state s
-            ON s.delivery_id = w.delivery_id AND s.upto < w.before
-            AND s.state_version = %(version)s
-        LEFT JOIN LATERAL (
+        SELECT w.delivery_id, (extract(epoch FROM c.upto) * 1000)::bigint, c.state
+        FROM unnest(%(ids)s::uuid[], %(before)s::bigint[], %(versions)s::text[])
+            AS w (delivery_id, before, version)
+        CROSS JOIN LATERAL (
             SELECT upto, state FROM checkpoints c
-            WHERE s.delivery_id IS NULL AND c.delivery_id = w.delivery_id
-              AND c.upto < w.before AND c.version = %(version)s
+            WHERE c.delivery_id = w.delivery_id AND c.version = w.version
+              AND c.upto < to_timestamp(w.before / 1000.0)
             ORDER BY c.upto DESC LIMIT 1
-        ) c ON true
-        WHERE coalesce(s.upto, c.upto) IS NOT NULL
+        ) c
         """,
         {
             "ids": uuids(before_ms),
             "before": numbers([min(t, FOREVER_MS) for t in before_ms.values()]),
-            "version": version,
+            "versions": words([versions[id_] for id_ in before_ms]),
         },
         binary=True,
     ).fetchall()
     return {
-        id_: SavedState(delivery_id=id_, upto_ms=upto_ms, state=state)
+        id_: SavedState(delivery_id=id_, upto_ms=upto_ms, state=state, version=versions[id_])
         for id_, upto_ms, state in rows
     }
 
 
 def forget_states_after(conn: Connection, upto_ms: Mapping[UUID, int | None]) -> None:
-    """Forget the older states after a t* (None: all): late records have made them void."""
+    """Forget the states after a t* (None: all): late records have made them void."""
+    if not upto_ms:
+        return
     conn.execute(
         """
         DELETE FROM checkpoints c
@@ -352,33 +473,38 @@ def forget_states_after(conn: Connection, upto_ms: Mapping[UUID, int | None]) ->
     )
 
 
-def keep_states(conn: Connection, states: Sequence[SavedState], version: str) -> None:
-    """Keep states that are no longer the newest, and drop those that have grown too old."""
+def keep_states(conn: Connection, states: Sequence[SavedState]) -> None:
+    """Keep states; of those before them, drop the same hour's and those that have grown too old.
+
+    The last of each hour of t* stays: replaying an hour of records costs milliseconds.
+    """
     if not states:
         return
     params = {
-        "ids": [s.delivery_id for s in states],
-        "upto": [from_ms(s.upto_ms) for s in states],
-        "state": [s.state for s in states],
-        "version": version,
+        "ids": uuids([s.delivery_id for s in states]),
+        "upto": numbers([s.upto_ms for s in states]),
+        "state": byteas([s.state for s in states]),
+        "versions": words([s.version for s in states]),
         "keep": timedelta(hours=KEEP_HOURS),
     }
     conn.execute(
         """
-        INSERT INTO checkpoints (delivery_id, upto, version, state)
-        SELECT w.delivery_id, w.upto, %(version)s, w.state
-        FROM unnest(%(ids)s::uuid[], %(upto)s::timestamptz[], %(state)s::bytea[])
-            AS w (delivery_id, upto, state)
-        ON CONFLICT (delivery_id, upto) DO UPDATE
-            SET state = excluded.state, version = excluded.version
+        DELETE FROM checkpoints c
+        USING unnest(%(ids)s::uuid[], %(upto)s::bigint[]) AS w (delivery_id, upto_ms)
+        CROSS JOIN LATERAL to_timestamp(w.upto_ms / 1000.0) AS upto
+        WHERE c.delivery_id = w.delivery_id AND c.upto < upto
+          AND (c.upto >= date_trunc('hour', upto, 'UTC') OR c.upto < upto - %(keep)s)
         """,
         params,
     )
     conn.execute(
         """
-        DELETE FROM checkpoints c
-        USING unnest(%(ids)s::uuid[], %(upto)s::timestamptz[]) AS w (delivery_id, upto)
-        WHERE c.delivery_id = w.delivery_id AND c.upto < w.upto - %(keep)s
+        INSERT INTO checkpoints (delivery_id, upto, version, state)
+        SELECT w.delivery_id, to_timestamp(w.upto / 1000.0), w.version, w.state
+        FROM unnest(%(ids)s::uuid[], %(upto)s::bigint[], %(state)s::bytea[], %(versions)s::text[])
+            AS w (delivery_id, upto, state, version)
+        ON CONFLICT (delivery_id, upto) DO UPDATE
+            SET state = excluded.state, version = excluded.version
         """,
         params,
     )

@@ -7,7 +7,7 @@ could be nearer on the ellipsoid, or that could be the place meant, is then meas
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 from msgspec import Struct
@@ -24,13 +24,17 @@ WITH fix AS MATERIALIZED (
     SELECT f.i, f.route_id, f.t_ms, f.slack_m, f.lat,
            1 / cos(radians(least(85, abs(f.lat)))) AS scale,
            ST_SetSRID(ST_MakePoint(f.lon, f.lat), 4326) AS pt,
+           CASE WHEN f.from_lon IS NULL THEN ST_SetSRID(ST_MakePoint(f.lon, f.lat), 4326)
+           ELSE ST_SetSRID(
+               ST_MakeLine(ST_MakePoint(f.from_lon, f.from_lat), ST_MakePoint(f.lon, f.lat)), 4326
+           ) END AS way,
            ST_Transform(
                ST_SetSRID(ST_MakePoint(f.lon, greatest(-85, least(85, f.lat))), 4326), 3857
            ) AS plane
     FROM unnest(
         %(route_id)s::bigint[], %(lon)s::float8[], %(lat)s::float8[], %(slack_m)s::float8[],
-        %(t_ms)s::bigint[]
-    ) WITH ORDINALITY AS f (route_id, lon, lat, slack_m, t_ms, i)
+        %(t_ms)s::bigint[], %(from_lon)s::float8[], %(from_lat)s::float8[]
+    ) WITH ORDINALITY AS f (route_id, lon, lat, slack_m, t_ms, from_lon, from_lat, i)
 )
 """
 
@@ -59,14 +63,32 @@ _PLACE: LiteralString = """
     ]
 """
 
+# Zones that the fix lies in or that the way to it touches, each with whether the fix lies in it;
+# and of territories, which are vast and contain nearly every fix, only whether there are any and
+# whether one of them contains it.
 _ZONES: LiteralString = """
-    (
-        SELECT jsonb_agg(jsonb_build_array(z.code, z.kind, z.max_dwell_s) ORDER BY z.code)
-        FROM zones z
-        WHERE ST_Intersects(z.geom, fix.pt)
+    zoned.zones, coalesce(zoned.home, false) AS home,
+    EXISTS (
+        SELECT FROM zones z
+        WHERE z.kind = 'territory'
           AND (z.valid_from IS NULL OR z.valid_from <= to_timestamp(fix.t_ms / 1000.0))
           AND (z.valid_to IS NULL OR z.valid_to > to_timestamp(fix.t_ms / 1000.0))
-    )
+    ) AS bounded
+"""
+
+_ZONED: LiteralString = """
+LEFT JOIN LATERAL (
+    SELECT bool_or(z.kind = 'territory' AND hit.inside) AS home,
+           jsonb_agg(jsonb_build_array(z.code, z.kind, z.max_dwell_s, hit.inside) ORDER BY z.code)
+               FILTER (WHERE z.kind <> 'territory') AS zones
+    FROM (
+        SELECT p.zone_id, bool_or(ST_Intersects(p.geom, fix.pt)) AS inside
+        FROM zone_pieces p WHERE ST_Intersects(p.geom, fix.way) GROUP BY p.zone_id
+    ) hit
+    JOIN zones z ON z.id = hit.zone_id
+    WHERE (z.valid_from IS NULL OR z.valid_from <= to_timestamp(fix.t_ms / 1000.0))
+      AND (z.valid_to IS NULL OR z.valid_to > to_timestamp(fix.t_ms / 1000.0))
+) AS zoned ON true
 """
 
 # facts_near: for fixes that are on the road or beside it, as nearly all are. One look at the pieces
@@ -76,7 +98,7 @@ _NEAR: LiteralString = (
     _FIXES
     + "SELECT fix.i, near.places, "
     + _ZONES
-    + """ AS zones, coalesce(near.reach <= %(radius_m)s * fix.scale, false) AS whole
+    + """, coalesce(near.reach <= %(radius_m)s * fix.scale, false) AS whole
 FROM fix
 CROSS JOIN LATERAL (
     SELECT array_agg(piece.place) AS places,
@@ -92,8 +114,9 @@ CROSS JOIN LATERAL (
           AND ST_DWithin(p.geom_plane, fix.plane, %(radius_m)s * fix.scale)
     ) piece
 ) AS near
-ORDER BY fix.i
 """
+    + _ZONED
+    + "ORDER BY fix.i"
 )
 
 # facts_anywhere: for the others. The nearest piece by the index tells how far to look.
@@ -101,7 +124,7 @@ _ANYWHERE: LiteralString = (
     _FIXES
     + "SELECT fix.i, near.places, "
     + _ZONES
-    + """ AS zones, true AS whole
+    + """, true AS whole
 FROM fix
 CROSS JOIN LATERAL (
     SELECT p.geom_plane <-> fix.plane AS d
@@ -119,8 +142,9 @@ CROSS JOIN LATERAL (
     + _REACH.replace("{d}", "nearest.d")
     + """)
 ) AS near
-ORDER BY fix.i
 """
+    + _ZONED
+    + "ORDER BY fix.i"
 )
 
 NEAR_M = 1_000.0
@@ -133,11 +157,17 @@ SLACK_M = 50.0
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """A fix to be looked at: on which route, where, and when (for zones that come and go)."""
+    """A fix to be looked at: on which route, where, and when (for zones that come and go).
+
+    ``route``: which of the delivery's routes that is. ``came_from``: (lon, lat) of the valid fix
+    before it; None: it is the first.
+    """
 
     route_id: int
     t_ms: int
     position: FixPosition
+    route: int = 0
+    came_from: tuple[float, float] | None = None
 
 
 def facts_of_fixes(conn: psycopg.Connection[Any], wanted: Sequence[Wanted]) -> list[FixFacts]:
@@ -145,13 +175,20 @@ def facts_of_fixes(conn: psycopg.Connection[Any], wanted: Sequence[Wanted]) -> l
     if not wanted:
         return []
     found = dict(enumerate(_ask(conn, _NEAR, wanted)))
-    far = [i for i, (_, _, whole) in found.items() if not whole]
+    far = [i for i, answer in found.items() if not answer.whole]
     if far:
         found |= dict(zip(far, _ask(conn, _ANYWHERE, [wanted[i] for i in far]), strict=True))
-    return [_facts(w, found[i][0], found[i][1] or ()) for i, w in enumerate(wanted)]
+    return [_facts(w, found[i]) for i, w in enumerate(wanted)]
 
 
-Answer = tuple[list[list[float]], list[list[Any]] | None, bool]
+class Answer(NamedTuple):
+    """What the database says of a fix: places are [progress_m, distance_m, half_width_m]."""
+
+    places: list[list[float]]
+    zones: list[list[Any]] | None
+    home: bool
+    bounded: bool
+    whole: bool
 
 
 def _ask(
@@ -164,18 +201,19 @@ def _ask(
         "lat": numbers([w.position.lat for w in wanted]),
         "slack_m": numbers([_slack_m(w.position) for w in wanted]),
         "t_ms": numbers([w.t_ms for w in wanted]),
+        "from_lon": numbers([None if w.came_from is None else w.came_from[0] for w in wanted]),
+        "from_lat": numbers([None if w.came_from is None else w.came_from[1] for w in wanted]),
     }
-    rows = conn.execute(query, params, binary=True)
-    return [(places, zones, whole) for _, places, zones, whole in rows]
+    return [Answer(*row[1:]) for row in conn.execute(query, params, binary=True)]
 
 
 def _slack_m(position: FixPosition) -> float:
     return SLACK_ACCURACIES * position.acc_m + SLACK_M
 
 
-def _facts(wanted: Wanted, places: list[list[float]], zones: Sequence[list[Any]]) -> FixFacts:
+def _facts(wanted: Wanted, answer: Answer) -> FixFacts:
     position = wanted.position
-    distance_m = min(place[1] for place in places)
+    distance_m = min(place[1] for place in answer.places)
     near = distance_m + _slack_m(position)
     return FixFacts(
         fix_ms=position.fix_ms,
@@ -183,8 +221,19 @@ def _facts(wanted: Wanted, places: list[list[float]], zones: Sequence[list[Any]]
         lat=position.lat,
         acc_m=position.acc_m,
         distance_m=distance_m,
-        candidates=merge_candidates(ProgressCandidate(*p) for p in places if p[1] <= near),
-        zones=tuple(ZoneHit(code=c, kind=k, max_dwell_s=d) for c, k, d in zones),
+        candidates=merge_candidates(ProgressCandidate(*p) for p in answer.places if p[1] <= near),
+        zones=_zone_hits(answer.zones, inside=True) if answer.zones else (),
+        crossed=_zone_hits(answer.zones, inside=False) if answer.zones else (),
+        abroad=answer.bounded and not answer.home,
+        route=wanted.route,
         speed_kmh=position.speed_kmh,
         heading_deg=position.heading_deg,
+    )
+
+
+def _zone_hits(zones: Sequence[list[Any]], *, inside: bool) -> tuple[ZoneHit, ...]:
+    return tuple(
+        ZoneHit(code=code, kind=kind, max_dwell_s=dwell)
+        for code, kind, dwell, contains in zones
+        if contains is inside
     )

@@ -13,11 +13,11 @@ from msgspec import Struct, to_builtins
 from psycopg.rows import dict_row
 
 from tracker.alerts import AlertPlan, AlertView, HistoryLine
-from tracker.anomalies import RULES, Newest
-from tracker.db.arrays import byteas, flags, numbers, uuids, words
+from tracker.anomalies import RULES
+from tracker.db.arrays import flags, numbers, uuids, words
 from tracker.db.reading import Row, rfc3339
 from tracker.db.reading_findings import anomaly_json
-from tracker.model import Basis, Finding, FoundBy, Severity, from_ms, to_ms
+from tracker.model import Basis, Finding, FoundBy, Newest, Severity, from_ms, to_ms
 from tracker.risk import Assessment
 
 Connection = psycopg.Connection[Any]
@@ -290,15 +290,11 @@ class Standing(Struct, frozen=True, kw_only=True):
     delivery_id: UUID
     next_clock_ms: int | None
     progress_m: float | None
-    upto_ms: int | None
-    state: bytes
     assessment: Assessment | None
     digest: str | None
 
 
-def write_standings(
-    conn: Connection, standings: Sequence[Standing], *, version: str, now: datetime
-) -> None:
+def write_standings(conn: Connection, standings: Sequence[Standing], *, now: datetime) -> None:
     """Write where evaluation stands, for a whole batch; former faults are over.
 
     A clock that stands and comes sooner is left: looking once too often costs less than changing
@@ -312,26 +308,20 @@ def write_standings(
             next_clock_at = CASE
                 WHEN s.next_clock_at > %(now)s AND s.next_clock_at <= to_timestamp(w.clock / 1000.0)
                 THEN s.next_clock_at ELSE to_timestamp(w.clock / 1000.0) END,
-            progress_m = w.progress, upto = to_timestamp(w.upto / 1000.0), state = w.state,
-            state_version = %(version)s,
-            probability = coalesce(w.p, s.probability),
+            progress_m = w.progress, probability = coalesce(w.p, s.probability),
             expected_loss_kzt = coalesce(w.loss, s.expected_loss_kzt),
             level = coalesce(w.level, s.level), assessed = coalesce(w.digest, s.assessed),
             error = NULL, retry_at = NULL
-        FROM unnest(%(ids)s::uuid[], %(clock)s::bigint[], %(progress)s::float8[],
-            %(upto)s::bigint[], %(state)s::bytea[], %(p)s::float8[], %(loss)s::bigint[],
-            %(level)s::text[], %(digest)s::text[])
-            AS w (id, clock, progress, upto, state, p, loss, level, digest)
+        FROM unnest(%(ids)s::uuid[], %(clock)s::bigint[], %(progress)s::float8[], %(p)s::float8[],
+            %(loss)s::bigint[], %(level)s::text[], %(digest)s::text[])
+            AS w (id, clock, progress, p, loss, level, digest)
         WHERE s.delivery_id = w.id
         """,
         {
             "now": now,
-            "version": version,
             "ids": uuids([w.delivery_id for w in standings]),
             "clock": numbers([w.next_clock_ms for w in standings]),
             "progress": numbers([w.progress_m for w in standings]),
-            "upto": numbers([w.upto_ms for w in standings]),
-            "state": byteas([w.state for w in standings]),
             "p": numbers([a.probability if a else None for a in assessments]),
             "loss": numbers([a.expected_loss_kzt if a else None for a in assessments]),
             "level": words([str(a.level) if a else None for a in assessments]),

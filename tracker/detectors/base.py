@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from enum import IntFlag
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct
 
 from tracker.detectors.limits import Limits
 from tracker.model import (
     Act,
+    Around,
     Basis,
     BoundDevice,
+    DeliveryPlan,
     Finding,
     FoundBy,
+    Newest,
     Observation,
+    SealNow,
     Severity,
     Step,
+    TimeFlag,
+    Visit,
 )
 
 State = TypeVar("State", bound=Struct)
@@ -33,24 +40,152 @@ class Rule(Struct, frozen=True, kw_only=True):
 
 
 class Scene(Struct, frozen=True, kw_only=True):
-    """What a detector may look at besides the observations: never a clock or a store."""
+    """What a detector may look at besides the observations: never a clock or a store.
+
+    ``limits``: the thresholds in force at the time of the step; at the end of the data, of the last
+    record. ``device``: whose steps these are.
+    """
 
     device: BoundDevice
     limits: Limits
-    acts: tuple[Act, ...]
+    plan: DeliveryPlan
     now_ms: int
+
+    @property
+    def acts(self) -> tuple[Act, ...]:
+        """What people did, in order of time."""
+        return self.plan.acts
 
 
 Findings = tuple[Finding, ...]
 
 
+class Looks(IntFlag):
+    """What of an observation a detector looks at; it is not asked about others.
+
+    ``FIX``: a valid fix. ``SEAL``: the state of a seal, or an event. ``POWER``: battery or supply.
+    ``JAM``: jamming stated, or a device without a fix. ``CLOCK``: a flagged clock. ``ANY``: all
+    that has a time of its own.
+    """
+
+    FIX = 1
+    SEAL = 2
+    POWER = 4
+    JAM = 8
+    CLOCK = 16
+    ANY = 32
+
+
+def shows(step: Step) -> int:
+    """What a step has to look at, as bits of `Looks`; a plain int, since it is asked of each."""
+    seen = step.observation
+    bits = _ANY if seen.timed else 0
+    if step.valid:
+        bits |= _FIX
+    if (
+        seen.event is not None
+        or seen.rope is not None
+        or seen.case is not None
+        or seen.lock is not None
+        or seen.armed is not None
+    ):
+        bits |= _SEAL
+    if seen.battery_pct is not None or seen.external_mv is not None or seen.event is not None:
+        bits |= _POWER
+    if seen.jam is not None or seen.no_fix or seen.event is not None:
+        bits |= _JAM
+    if seen.flags & _WRONG_CLOCK:
+        bits |= _CLOCK
+    return bits
+
+
+_FIX, _SEAL, _POWER, _JAM, _CLOCK, _ANY = (
+    int(bit) for bit in (Looks.FIX, Looks.SEAL, Looks.POWER, Looks.JAM, Looks.CLOCK, Looks.ANY)
+)
+_WRONG_CLOCK = int(
+    TimeFlag.IMPLAUSIBLE
+    | TimeFlag.ROLLOVER_CORRECTED
+    | TimeFlag.CLOCK_RESET
+    | TimeFlag.CLOCK_ROLLOVER
+    | TimeFlag.CLOCK_FUTURE
+    | TimeFlag.CLOCK_PAST
+    | TimeFlag.CLOCK_LOCAL_TIME
+    | TimeFlag.CLOCK_OFF
+)
+
+
 class Detector(Struct, Generic[State], frozen=True, kw_only=True):
-    """A rule and its two functions. ``state_type()`` is the state before the first observation."""
+    """A rule and its two functions over one device's steps.
+
+    ``state_type()`` is the state before the first observation. ``also``: other codes that the same
+    state decides. ``looks``: what it is asked about.
+    """
 
     rule: Rule
     state_type: type[State]
     step: Callable[[State, Step, Scene], tuple[State, Findings]]
     finish: Callable[[State, Scene], Findings]
+    looks: Looks = Looks.ANY | Looks.SEAL
+    also: tuple[Rule, ...] = ()
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Every rule that it finds."""
+        return (self.rule, *self.also)
+
+
+class PairScene(Struct, frozen=True, kw_only=True):
+    """What a detector over all devices of a delivery may look at besides their observations."""
+
+    limits: Limits
+    plan: DeliveryPlan
+    now_ms: int
+
+
+class PairDetector(Struct, Generic[State], frozen=True, kw_only=True):
+    """A rule and its two functions over the steps of all devices of a delivery.
+
+    Steps of one device come in the order law; between devices one may come late, since a device
+    whose track has jumped waits for what the jump turns out to be.
+    """
+
+    rule: Rule
+    state_type: type[State]
+    step: Callable[[State, Step, PairScene], tuple[State, Findings]]
+    finish: Callable[[State, PairScene], Findings]
+    looks: Looks = Looks.FIX
+
+
+class Whole(Struct, frozen=True, kw_only=True):
+    """A delivery as a whole, for the rules that look at more than one device's records.
+
+    ``standing``: every episode that its records show, closed ones included. ``newest``, ``visits``
+    (by device, then zone code), ``seals``: where its devices are, have been, and what its seals
+    last said. ``around``: what is known besides its records.
+    """
+
+    plan: DeliveryPlan
+    limits: Limits
+    now_ms: int
+    standing: Findings
+    newest: Mapping[str, Newest]
+    visits: Mapping[str, Mapping[str, Visit]]
+    seals: Mapping[str, SealNow]
+    around: Around
+
+
+class Judged(NamedTuple):
+    """What a rule over the whole finds, and when it is to be asked again although nothing came."""
+
+    findings: Findings = ()
+    clocks: tuple[int, ...] = ()
+
+
+class WholeDetector(Struct, frozen=True, kw_only=True):
+    """A rule over the whole delivery. It keeps no state: it is asked again each time."""
+
+    rule: Rule
+    find: Callable[[Whole], Judged]
 
 
 def found_by(observation: Observation) -> FoundBy:

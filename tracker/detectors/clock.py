@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tracker.detectors.base import Findings, Rule
-from tracker.model import Basis, DeliveryPlan, Finding, Severity
+from tracker.detectors.base import Judged, Rule, Whole, WholeDetector
+from tracker.model import Basis, Finding, Severity
 
 OVERDUE = Rule(
     code="overdue",
@@ -14,14 +14,16 @@ OVERDUE = Rule(
 )
 
 
-def overdue(plan: DeliveryPlan, now_ms: int) -> Findings:
+def _overdue(seen: Whole) -> Judged:
     """From the deadline until the arrival's ``at``; only goods that were released can be late."""
-    end_ms = plan.arrived_ms
-    last_ms = now_ms if end_ms is None else end_ms
-    if plan.cancelled or plan.released_ms is None or last_ms < plan.deadline_ms:
-        return ()
+    plan, end_ms = seen.plan, seen.plan.arrived_ms
+    if plan.cancelled or plan.released_ms is None:
+        return Judged()
+    last_ms = seen.now_ms if end_ms is None else end_ms
+    if last_ms < plan.deadline_ms:
+        return Judged(clocks=(plan.deadline_ms,) if end_ms is None else ())
     if end_ms == plan.deadline_ms:
-        return ()
+        return Judged()
     finding = Finding(
         code=OVERDUE.code,
         device=None,
@@ -32,4 +34,7 @@ def overdue(plan: DeliveryPlan, now_ms: int) -> Findings:
         provisional=end_ms is None,
         evidence={"deadline_ms": plan.deadline_ms},
     )
-    return (finding,)
+    return Judged(findings=(finding,))
+
+
+overdue = WholeDetector(rule=OVERDUE, find=_overdue)

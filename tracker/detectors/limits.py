@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -41,6 +43,72 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Unaccounted time in which a container can be opened, as for a stop."""
     legal_speed_kmh: float = 90.0
     """The legal speed of a lorry over 3.5 t on Kazakhstan's roads outside towns."""
+
+
+class DatedSettings(Struct, frozen=True, kw_only=True):
+    """Thresholds that differ from the defaults, from a time on, for all that a scope covers.
+
+    ``values``: names of `Limits` with their values; a value of None takes an earlier setting of the
+    same scope back.
+    """
+
+    scope: str
+    from_ms: int
+    values: dict[str, Any]
+
+
+SCOPES = ("national", "post", "lane", "delivery")
+"""From the widest to the narrowest: what is set for a narrower scope counts."""
+
+
+class LimitsInForce(Struct, frozen=True, kw_only=True):
+    """The thresholds of one delivery over time: ``first``, and others, each from a time on."""
+
+    first: Limits = Limits()
+    later: tuple[tuple[int, Limits], ...] = ()
+
+    def at(self, t_ms: int | None) -> Limits:
+        """The thresholds in force at a time; None: before all times."""
+        limits = self.first
+        if t_ms is not None:
+            for from_ms, changed in self.later:
+                if t_ms < from_ms:
+                    break
+                limits = changed
+        return limits
+
+    @property
+    def version(self) -> str:
+        """A name for exactly these thresholds, recorded with each finding."""
+        if not self.later:
+            return version_of(self.first)
+        digest = sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+        return f"limits-{digest[:12]}"
+
+
+def in_force(base: Limits, settings: Sequence[DatedSettings]) -> LimitsInForce:
+    """The thresholds of a delivery over time: national → post → lane → delivery, each dated.
+
+    Raises:
+        msgspec.ValidationError: a value that its threshold cannot have; settings are checked by
+            `checked` before they are stored.
+    """
+    if not settings:
+        return LimitsInForce(first=base)
+    times = sorted({setting.from_ms for setting in settings})
+    later = [(t_ms, _merged(base, [s for s in settings if s.from_ms <= t_ms])) for t_ms in times]
+    return LimitsInForce(first=base, later=tuple(later))
+
+
+def _merged(base: Limits, settings: Sequence[DatedSettings]) -> Limits:
+    values: dict[str, Any] = {}
+    for scope in SCOPES:
+        of_scope: dict[str, Any] = {}
+        for setting in settings:
+            if setting.scope == scope:
+                of_scope |= setting.values
+        values |= {name: value for name, value in of_scope.items() if value is not None}
+    return msgspec.convert({**msgspec.to_builtins(base), **values}, Limits)
 
 
 @cache

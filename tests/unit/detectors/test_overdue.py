@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.unit.detectors.trips import episodes, findings, ms, scenery, seconds
-from tracker.anomalies import Fold, present
-from tracker.model import Basis, Severity
+from tracker.anomalies import Fold, present, whole
+from tracker.model import Around, Basis, Severity
 
 DEADLINE_S = 3600.0
 
@@ -44,4 +44,5 @@ def test_it_depends_on_the_clock_and_is_provisional_while_open() -> None:
 
 def test_the_clock_wakes_at_the_deadline() -> None:
     scene = scenery(deadline_s=DEADLINE_S)
-    assert seconds(present(Fold(), scene).next_clock_ms) == DEADLINE_S
+    judged = whole(scene, present(Fold(), scene), (), Around())
+    assert seconds(judged.clocks[0]) == DEADLINE_S

@@ -11,10 +11,11 @@ from typing import Any
 
 from pyproj import Geod
 
-from tracker.anomalies import Fold, Limits, Scenery, fold, order_of, present
+from tracker.anomalies import Fold, Limits, Scenery, fold, order_of, present, whole
 from tracker.model import (
     Act,
     ActKind,
+    Around,
     BoundDevice,
     DeliveryPlan,
     Finding,
@@ -144,13 +145,17 @@ def scenery(
     )
 
 
-def findings(trip: Sequence[Observation], *, code: str, **more: Any) -> list[Finding]:
+def findings(
+    trip: Sequence[Observation], *, code: str, around: Around | None = None, **more: Any
+) -> list[Finding]:
     """Every episode of a code that the trip shows; ``now_s`` is by default its last record."""
     in_order = sorted(trip, key=order_of)
     now_s = more.pop("now_s", seconds(in_order[-1].t_ms) if in_order else 0.0)
     scene = scenery(now_s=now_s, **more)
     state, over = fold(Fold(), in_order, scene)
-    found = [*over, *present(state, scene).findings]
+    now = present(state, scene)
+    shown = [*over, *now.findings]
+    found = [*shown, *whole(scene, now, shown, around or Around()).findings]
     return sorted((f for f in found if f.code == code), key=lambda f: f.start_ms)
 
 

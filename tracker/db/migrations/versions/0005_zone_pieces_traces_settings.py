@@ -1,4 +1,4 @@
-"""Zones in pieces, declared routes that change on the way, traces, settings with dates, dead zones."""
+"""Zones in pieces, routes declared on the way, traces, dated settings, dead zones."""
 
 from __future__ import annotations
 
