@@ -63,3 +63,11 @@ def test_acks_never_take_anything_back(a: set[int], b: set[int], lo: int, later:
     assert new["upto"] >= old["upto"]
     covered = [n for low, end in before.covered() for n in range(low, end)]
     assert all(any(low <= n < end for low, end in after.covered()) for n in covered)
+
+
+@given(st.sets(st.integers(1, 60), max_size=40), st.integers(1, 60), st.integers(1, 20))
+def test_a_number_that_is_taken_back_is_missing_again(seqs: set[int], seq: int, lo: int) -> None:
+    received = Received().add(seqs).raise_lo(lo).remove(seq)
+    assert received == Received().add(seqs - {seq}).raise_lo(lo)
+    assert seq not in received
+    assert received.add([seq]) == Received().add(seqs | {seq}).raise_lo(lo)
