@@ -15,6 +15,7 @@ import psycopg
 from bench.meter import Meter
 from tracker import pipeline
 from tracker.anomalies import Limits
+from tracker.db.telemetry import Ears
 from tracker.ingest_mqtt import Acks
 from tracker.judging import Judging, Remembered
 from tracker.received import ack_of
@@ -60,10 +61,11 @@ class Run:
         self.meter = Meter.of(conn)
         self._acks = Acks(records=32, seconds=120)
         self._memory: dict[UUID, Remembered] = {}
+        self._ears = Ears()
 
     def store(self, batch: Sequence[Incoming]) -> None:
         """Stage 1, committed, with the acks that it makes due."""
-        storing = Storing(incoming=batch, quarantine_per_device=QUARANTINE)
+        storing = Storing(incoming=batch, quarantine_per_device=QUARANTINE, ears=self._ears)
         with self._conn.transaction():
             for step in pipeline.STORE:
                 with self.meter.stage(f"store.{step.__name__}"):
@@ -71,6 +73,7 @@ class Run:
             commit = self.meter.stage("store.commit")
             commit.__enter__()
         commit.__exit__(None, None, None)
+        storing.remember()
         if len(storing.records) != len(batch):
             raise RuntimeError(f"not all stored: {storing.refused[:1]}")
         with self.meter.stage("store.acks"):

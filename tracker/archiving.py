@@ -48,6 +48,8 @@ RECORDS: Final = pa.schema(
         pa.field("lat", pa.float64()),
         pa.field("body", pa.binary(), nullable=False),
         pa.field("message_id", pa.int64()),
+        pa.field("topic", pa.string()),
+        pa.field("trailer", pa.binary()),
     ]
 )
 MESSAGES: Final = pa.schema(

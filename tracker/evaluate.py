@@ -83,8 +83,8 @@ class Evaluator:
 
     @BATCH_SECONDS.time()
     def _judge(self, conn: psycopg.Connection[Any], limit: int, only: UUID | None = None) -> int:
-        if len(self._memory) > REMEMBERED:
-            self._memory.clear()
+        while len(self._memory) > REMEMBERED:
+            del self._memory[next(iter(self._memory))]
         with conn.transaction():
             judged = judge(conn, now=datetime.now(UTC), limit=limit, only=only, memory=self._memory)
         JUDGED.inc(judged)

@@ -21,7 +21,7 @@ import structlog
 from prometheus_client import Counter, Histogram, start_http_server
 
 from tracker.db import leases
-from tracker.db.telemetry import GenKey, Registered, read_received
+from tracker.db.telemetry import Ears, GenKey, Registered, Stale, read_received
 from tracker.inbox import Command, Delivered, shards_of
 from tracker.links import Links
 from tracker.payload import Reason, shard_of, topic_of
@@ -108,6 +108,7 @@ class Ingest:
         self._acks = Acks(records=settings.ack_records, seconds=settings.ack_s)
         self._links = Links(settings, self._worker, term_s=settings.shard_lease_s)
         self._keeper = Keeper(settings, self._worker, self._links)
+        self._ears = Ears()
         self._conn: psycopg.Connection[Any] | None = None
 
     def run(self) -> None:
@@ -190,9 +191,18 @@ class Ingest:
         REFUSED.labels(reason=str(Reason.SERVER_FAULT)).inc()
         self._links.settle([], [delivered])
 
-    @BATCH_SECONDS.time()
     def _store(self, batch: Sequence[Delivered]) -> tuple[list[Delivered], Storing]:
         """Store what is still ours; the rest comes again to the owner of its shard."""
+        try:
+            ours, storing = self._store_once(batch)
+        except Stale:  # another worker, or a re-drive, has had these devices
+            self._ears.forget()
+            ours, storing = self._store_once(batch)
+        storing.remember()
+        return ours, storing
+
+    @BATCH_SECONDS.time()
+    def _store_once(self, batch: Sequence[Delivered]) -> tuple[list[Delivered], Storing]:
         conn = self._connection()
         with conn.transaction():
             owned = leases.hold_owned(conn, self._worker, shards_of(batch))
@@ -204,6 +214,7 @@ class Ingest:
                 quarantine_per_device=self._settings.quarantine_per_device,
                 quarantine_bytes=self._settings.quarantine_bytes_per_device,
                 traccar_topic=self._settings.traccar_topic,
+                ears=self._ears,
             )
         return ours, storing
 

@@ -18,6 +18,7 @@ from tracker import alerting, forwarded, judging, observing, storing
 from tracker.adapters import TRACCAR_TOPIC
 from tracker.anomalies import Limits
 from tracker.db.quarantine import DEFAULT_BYTES
+from tracker.db.telemetry import Ears
 from tracker.judging import Judging, Memory
 from tracker.payload import Reason, Rejected, Topic, parse_topic
 from tracker.storing import Incoming, Storing
@@ -43,13 +44,22 @@ def store(
     quarantine_per_device: int,
     quarantine_bytes: int = DEFAULT_BYTES,
     traccar_topic: str = TRACCAR_TOPIC,
+    ears: Ears | None = None,
 ) -> Storing:
-    """Stage 1 for one batch. Returns the batch with what is to be acknowledged after the commit."""
+    """Stage 1 for one batch. Returns the batch with what is to be acknowledged after the commit.
+
+    ``ears``: what the caller remembers of received numbers; it is told of the batch's by
+    `Storing.remember` after the commit.
+
+    Raises:
+        Stale: what is remembered does not hold; to be tried again with nothing remembered.
+    """
     batch = Storing(
         incoming=incoming,
         quarantine_per_device=quarantine_per_device,
         quarantine_bytes=quarantine_bytes,
         traccar_topic=traccar_topic,
+        ears=Ears() if ears is None else ears,
     )
     for step in STORE:
         step(conn, batch)

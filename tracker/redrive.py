@@ -235,8 +235,9 @@ def _write(conn: Connection, batch: _Redriving) -> None:
             records[n] = replace(records[n], message=len(message_ids))
             message_ids.append(known)
     telemetry.store_records(conn, records, message_ids)
-    telemetry.save_received(conn, batch.received)
-    telemetry.update_last_records(conn, records)
+    latest = telemetry.latest_of(records, batch.heard)
+    telemetry.save_received(conn, batch.heard, batch.received, latest)
+    telemetry.update_shown(conn, records)
     for i, message in batch.parts.items():
         index = batch.message_index.get(id(message))
         if index is not None:

@@ -20,7 +20,15 @@ from tracker.clocks import faults_of, time_of
 from tracker.db import quarantine, refusals
 from tracker.db import telemetry as db
 from tracker.db.quarantine import Refused
-from tracker.db.telemetry import GenKey, Identity, Message, NewRecord, Registered
+from tracker.db.telemetry import (
+    Ears,
+    GenKey,
+    Heard,
+    Identity,
+    Message,
+    NewRecord,
+    Registered,
+)
 from tracker.model import Record, from_ms
 from tracker.payload import (
     Decoded,
@@ -100,6 +108,7 @@ class Storing:
     quarantine_per_device: int
     quarantine_bytes: int = quarantine.DEFAULT_BYTES
     traccar_topic: str = TRACCAR_TOPIC
+    ears: Ears = field(default_factory=Ears)
     authentic: list[Authentic] = field(default_factory=list)
     arrived: list[Arrived] = field(default_factory=list)
     fresh: list[Arrived] = field(default_factory=list)
@@ -109,7 +118,9 @@ class Storing:
     refused: list[Refused] = field(default_factory=list)
     parts: dict[int, Authentic] = field(default_factory=dict)
     contents: dict[int, Arrived] = field(default_factory=dict)
+    heard: dict[GenKey, Heard] = field(default_factory=dict)
     received: dict[GenKey, Received] = field(default_factory=dict)
+    saved: dict[GenKey, Heard] = field(default_factory=dict)
     los: dict[GenKey, int] = field(default_factory=dict)
     news: dict[GenKey, DeviceNews] = field(default_factory=dict)
     lost_gen: list[Registered] = field(default_factory=list)
@@ -144,6 +155,10 @@ class Storing:
                 retained=incoming.retained,
             )
         )
+
+    def remember(self) -> None:
+        """The batch is committed: let the numbers it received be known to the next."""
+        self.ears.keep(self.saved)
 
     def news_of(self, device: Registered, gen: int) -> DeviceNews:
         """What this batch holds of a generation of a device."""
@@ -266,14 +281,18 @@ def _note(batch: Storing, arrived: Arrived) -> None:
 
 
 def identify(conn: Connection, batch: Storing) -> None:
-    """Lock the numbers received; keep what is new; merge what is the same; refuse what is forged.
+    """Keep what is new; merge what is the same; refuse what is forged.
 
-    Locks are held to the commit, so a (device, gen, seq) is stored once whoever else is writing.
+    Numbers received are locked to the commit, or remembered and then changed only if nobody else
+    has changed them: a (device, gen, seq) is stored once whoever else is writing.
     """
     keys = set(batch.news) | set(batch.los)
     if not keys:
         return
-    batch.received = db.lock_received(conn, keys)
+    batch.heard = batch.ears.of(keys)
+    if unheard := keys - batch.heard.keys():
+        batch.heard |= db.lock_received(conn, unheard)
+    batch.received = {key: heard.received for key, heard in batch.heard.items()}
     first: dict[Identity, Arrived] = {}
     again: list[tuple[Arrived, Arrived | None]] = []
     for arrived in batch.arrived:
@@ -327,12 +346,11 @@ def date_records(_conn: Connection, batch: Storing) -> None:
             batch.contents[len(batch.refused)] = arrived
             batch.refuse_part(arrived.source, arrived.outcome)
         else:
-            index = message_of(batch, arrived.source)
-            batch.records.append(_new_record(arrived, arrived.outcome.record, index))
+            batch.records.append(_new_record(batch, arrived, arrived.outcome.record))
 
 
 def message_of(batch: Storing, source: Authentic) -> int | None:
-    """The index in the batch of a signed message that is to be kept whole; None: not signed."""
+    """The index in the batch of a signed message that is to be kept apart; None: not signed."""
     if source.signed.kid is None:
         return None
     index = batch.message_index
@@ -349,12 +367,15 @@ def message_of(batch: Storing, source: Authentic) -> int | None:
     return index[id(source)]
 
 
-def _new_record(arrived: Arrived, record: Record, message: int | None) -> NewRecord:
-    received_ms = arrived.source.incoming.received_ms
+def _new_record(batch: Storing, arrived: Arrived, record: Record) -> NewRecord:
+    source = arrived.source
+    received_ms = source.incoming.received_ms
+    # A signed message of one record is kept with it: its body is the record's.
+    alone = source.signed.kid is not None and arrived.body == source.signed.body
     t_ms, flags = time_of(record, received_ms)
     position = None if t_ms is None else position_of(record, t_ms, received_ms)
     return NewRecord(
-        device_no=arrived.source.device.device_no,
+        device_no=source.device.device_no,
         gen=arrived.gen,
         seq=arrived.seq,
         received_ms=received_ms,
@@ -363,19 +384,28 @@ def _new_record(arrived: Arrived, record: Record, message: int | None) -> NewRec
         lon=position.lon if position else None,
         lat=position.lat if position else None,
         body=arrived.body,
-        message=message,
+        message=None if alone else message_of(batch, source),
         matters_without_time=record.evt is not None or record.seal is not None,
+        topic=source.incoming.topic if alone else None,
+        trailer=source.incoming.payload[len(arrived.body) :] if alone else None,
     )
 
 
 def write(conn: Connection, batch: Storing) -> None:
-    """Messages, records, numbers received, quarantine, each device's newest record."""
+    """Numbers received with each device's newest, messages, records, quarantine.
+
+    The numbers first: what another has stored meanwhile must not be written at all.
+
+    Raises:
+        Stale: what was remembered of received numbers does not hold; nothing may be committed.
+    """
     kept = _count_refused(conn, batch)
     _let_go(batch, kept)
+    latest = db.latest_of(batch.records, batch.heard)
+    batch.saved = db.save_received(conn, batch.heard, batch.received, latest)
     message_ids = db.store_messages(conn, batch.messages)
     db.store_records(conn, batch.records, message_ids)
-    db.save_received(conn, batch.received)
-    db.update_last_records(conn, batch.records)
+    db.update_shown(conn, batch.records)
     rows = quarantine.keep(conn, (_with_message(batch, i, message_ids) for i in kept))
     _note_refused(conn, batch, dict(zip(kept, rows, strict=True)))
     batch.reasons = Counter(r.reason for r in batch.refused)

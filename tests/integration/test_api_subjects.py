@@ -73,14 +73,21 @@ def test_a_device_shows_what_was_received_from_it(world: ApiWorld, database: str
     record = {"v": 1, "gen": 1, "seq": 9, "ts": 1763719200123, "pwr": {"bat": 87}}
     with psycopg.connect(database) as conn:
         conn.execute(
-            "INSERT INTO device_state (device_no, online, gen, last_received_at, last_t_star,"
-            " last_body) SELECT device_no, true, 1, now(), now(), %s FROM devices WHERE id = %s",
+            "INSERT INTO device_state (device_no, online, gen)"
+            " SELECT device_no, true, 1 FROM devices WHERE id = %s",
+            (device,),
+        )
+        conn.execute(
+            "INSERT INTO telemetry (device_no, gen, seq, received_at, t_star, body)"
+            " SELECT device_no, 1, 9, now(), now(), %s FROM devices WHERE id = %s",
             (json.dumps(record).encode(), device),
         )
         # 1 and 2 are gone from the device for good, 5 and 7 are still to come.
         conn.execute(
-            "INSERT INTO device_received (device_no, gen, received, lo)"
-            " SELECT device_no, 1, '{[3,5),[6,7),[8,10)}', 3 FROM devices WHERE id = %s",
+            "INSERT INTO device_received (device_no, gen, received, lo, last_received_at,"
+            " newest_seq, newest_received_at, newest_t_star)"
+            " SELECT device_no, 1, '{[3,5),[6,7),[8,10)}', 3, now(), 9, now(), now()"
+            " FROM devices WHERE id = %s",
             (device,),
         )
         conn.execute(
@@ -90,6 +97,9 @@ def test_a_device_shows_what_was_received_from_it(world: ApiWorld, database: str
     shown = world.get(f"/devices/{device}")
     assert shown["last_record"] | record == shown["last_record"]
     assert shown["last_record"]["t"].endswith("Z")
+    assert shown["last_received_at"] == shown["health"]["last_received_at"] is not None
+    (listed,) = world.get("/devices")["items"]
+    assert listed["last_received_at"] == shown["last_received_at"]
     assert shown["gen"] == 1
     assert shown["acked_upto"] == 4
     assert shown["missing"] == [[5, 5], [7, 7]]

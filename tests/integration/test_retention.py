@@ -203,7 +203,8 @@ def test_an_event_without_a_time_stays_with_its_case(world: World, tmp_path: Pat
     assert (done.records, done.kept) == (5, 6)
 
 
-def signed_trip(world: World, status: str, secret: bytes = b"k" * 32) -> tuple[str, bytes]:
+def signed_trip(world: World, status: str, secret: bytes = b"k" * 32) -> tuple[str, list[bytes]]:
+    """A trip that sent two records in one signed message and a third in another."""
     device = world.device("seal")
     delivery = world.delivery([device], released=OLD)
     world.conn.execute(
@@ -212,24 +213,33 @@ def signed_trip(world: World, status: str, secret: bytes = b"k" * 32) -> tuple[s
         (secret, device),
     )
     topic = topic_of(device, "seal", "tlm")
-    body = json.dumps(record(1, OLD + timedelta(minutes=1), 76.0, 43.5)).encode()
-    payload = sign(body, topic, Key(kid="1", secret=secret))
+    made = [record(n, OLD + timedelta(minutes=n), 76.0, 43.5) for n in (1, 2, 3)]
+    bodies = [json.dumps(body).encode() for body in (made[:2], made[2])]
+    payloads = [sign(body, topic, Key(kid="1", secret=secret)) for body in bodies]
     received_ms = to_ms(OLD + timedelta(hours=1))
-    world.store([Incoming(topic=topic, payload=payload, received_ms=received_ms)])
+    world.store([Incoming(topic=topic, payload=p, received_ms=received_ms) for p in payloads])
     end(world, delivery, OLD + timedelta(hours=2), status)
     world.judge(now=OLD + timedelta(hours=2))
     settle(world)
-    return device, payload
+    return device, payloads
 
 
 def test_signed_messages_go_and_stay_with_their_records(world: World, tmp_path: Path) -> None:
-    gone, payload = signed_trip(world, "completed")
+    gone, (both, alone) = signed_trip(world, "completed")
     _, kept = signed_trip(world, "in_transit")
     (done,) = archiving.run(world.conn, settings(world, tmp_path), NOW)
-    assert (done.records, done.messages) == (1, 1)
-    rows = pq.read_table(tmp_path / f"{PARTITION}.1" / "messages.parquet").to_pylist()
-    assert [(row["device"], row["payload"]) for row in rows] == [(gone, payload)]
-    assert world.conn.execute("SELECT payload FROM signed_messages").fetchall() == [(kept,)]
+    assert (done.records, done.messages) == (3, 1)
+    folder = tmp_path / f"{PARTITION}.1"
+    messages = pq.read_table(folder / "messages.parquet").to_pylist()
+    assert [(row["device"], row["payload"]) for row in messages] == [(gone, both)]
+    records = pq.read_table(folder / "records.parquet").to_pylist()
+    assert [row["message_id"] for row in records] == [messages[0]["id"], messages[0]["id"], None]
+    assert (records[2]["topic"], records[2]["body"] + records[2]["trailer"]) == (
+        messages[0]["topic"],
+        alone,
+    )
+    rows = world.conn.execute("SELECT payload FROM signed_records ORDER BY seq").fetchall()
+    assert rows == [(kept[0],), (kept[0],), (kept[1],)]
 
 
 def test_without_a_directory_the_week_is_dropped_and_that_is_noted(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
@@ -87,7 +88,7 @@ def list_devices(
     """All devices, in the order of registration."""
     page = page_after(limit, decode_cursor(cursor, int64))
     rows = devices.list_devices(session, page, kind=kind)
-    items = [DeviceOut(**_fields(device, state)) for device, state in rows[:limit]]
+    items = [DeviceOut(**_fields(*row)) for row in rows[:limit]]
     last = rows[limit - 1][0].device_no if len(rows) > limit else None
     return Page(items=items, next=encode_cursor([last]) if last is not None else None)
 
@@ -109,15 +110,17 @@ def get_device(
     gen = _generation(state, received)
     ack = ack_of(gen or 0, received.get(gen, Received()) if gen is not None else Received())
     refused = devices.refused_of(session, device.id)
-    last_record = _last_record(state)
+    last = devices.last_record(session, device.device_no, state)
+    last_record = _shown(last)
     return DeviceDetail(
-        **_fields(device, state),
+        **_fields(device, state, last.received_at if last else None),
         last_record=last_record,
         gen=gen,
         acked_upto=ack["upto"],
         missing=ack["missing"],
         health=_health(
             state,
+            last,
             last_record,
             refused["refused"],
             clock_health(newest_readings(session, device.device_no)),
@@ -147,10 +150,16 @@ def change_device(
         device_keys.change_device(session, device, changed)
         broker_logins.announce(session)
     response.headers["ETag"] = f'"{device.version}"'
-    return DeviceOut(**_fields(device, devices.device_state(session, device.device_no)))
+    state = devices.device_state(session, device.device_no)
+    last = devices.last_record(session, device.device_no, state)
+    return DeviceOut(**_fields(device, state, last.received_at if last else None))
 
 
-def _fields(device: Device, state: DeviceState | None) -> dict[str, Any]:
+def _fields(
+    device: Device, state: DeviceState | None, heard: datetime | None = None
+) -> dict[str, Any]:
+    """``heard``: when a record of its own was last received; the state knows of others'."""
+    times = [at for at in (heard, state.last_received_at if state else None) if at is not None]
     return {
         "id": device.id,
         "kind": device.kind,
@@ -160,7 +169,7 @@ def _fields(device: Device, state: DeviceState | None) -> dict[str, Any]:
         "created_at": device.created_at,
         "version": device.version,
         "online": state.online if state else None,
-        "last_received_at": state.last_received_at if state else None,
+        "last_received_at": max(times, default=None),
     }
 
 
@@ -174,15 +183,16 @@ def _stored(received: dict[int, Received]) -> int:
     return sum(high - low for r in received.values() for low, high in r.ranges)
 
 
-def _last_record(state: DeviceState | None) -> dict[str, Any] | None:
-    if state is None or state.last_body is None:
+def _shown(last: devices.Last | None) -> dict[str, Any] | None:
+    if last is None or last.body is None:
         return None
-    record = json.loads(state.last_body)
-    return {**record, "t": rfc3339(state.last_t_star)}
+    record = json.loads(last.body)
+    return {**record, "t": rfc3339(last.t_star)}
 
 
 def _health(
     state: DeviceState | None,
+    heard: devices.Last | None,
     last: dict[str, Any] | None,
     quarantined: int,
     clock: ClockHealth,
@@ -191,7 +201,7 @@ def _health(
     return Health(
         online=state.online if state else None,
         state_at=state.state_at if state else None,
-        last_received_at=state.last_received_at if state else None,
+        last_received_at=heard.received_at if heard else None,
         battery_pct=power.get("bat"),
         external_mv=power.get("ext"),
         quarantined=quarantined,

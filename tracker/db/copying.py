@@ -17,7 +17,7 @@ _EPOCH_US = 946_684_800_000_000
 
 _NULL = b"\xff\xff\xff\xff"
 _POINT_4326 = 0x2000_0001
-_FIELDS = 9
+_FIELDS = 11
 
 _keys = struct.Struct(">hiiiqiqiq").pack
 _flags = struct.Struct(">ii").pack
@@ -27,7 +27,7 @@ _point = struct.Struct("<BIIdd").pack
 _POINT_BYTES = struct.calcsize("<BIIdd")
 _message = struct.Struct(">iq").pack
 
-COLUMNS = "device_no, gen, seq, received_at, t_star, flags, geom, body, message_id"
+COLUMNS = "device_no, gen, seq, received_at, t_star, flags, geom, body, message_id, topic, trailer"
 
 
 def telemetry_row(
@@ -41,6 +41,8 @@ def telemetry_row(
     lat: float | None,
     body: bytes,
     message_id: int | None,
+    topic: str | None,
+    trailer: bytes | None,
 ) -> bytes:
     """One row, in the order of `COLUMNS`."""
     parts = [
@@ -52,6 +54,11 @@ def telemetry_row(
         body,
         _NULL if message_id is None else _message(8, message_id),
     ]
+    if topic is None or trailer is None:
+        parts.append(_NULL + _NULL)
+    else:
+        name = topic.encode()
+        parts += [_length(len(name)), name, _length(len(trailer)), trailer]
     return b"".join(parts)
 
 

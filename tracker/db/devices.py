@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from tracker.db.connect import WriteSession
 from tracker.db.reading import Page
-from tracker.db.tables import Device, DeviceKey, DeviceState
+from tracker.db.tables import Device, DeviceKey, DeviceReceived, DeviceState
 from tracker.errors import Conflict
 from tracker.received import Received
 
@@ -50,10 +51,18 @@ def lock_devices(session: WriteSession, ids: Sequence[str]) -> dict[str, Device]
 
 def list_devices(
     session: Session, page: Page, *, kind: str | None
-) -> Sequence[Row[Device, DeviceState | None]]:
-    """One device more than the page holds, in the order of registration, with its state."""
+) -> Sequence[Row[Device, DeviceState | None, datetime | None]]:
+    """One device more than the page holds, in the order of registration.
+
+    Each with its state and with the time at which its own last record was received.
+    """
+    heard = (
+        select(func.max(DeviceReceived.last_received_at))
+        .where(DeviceReceived.device_no == Device.device_no)
+        .scalar_subquery()
+    )
     query = (
-        select(Device, DeviceState)
+        select(Device, DeviceState, heard)
         .outerjoin(DeviceState, DeviceState.device_no == Device.device_no)
         .order_by(Device.device_no)
         .limit(page.limit + 1)
@@ -68,6 +77,38 @@ def list_devices(
 def device_state(session: Session, device_no: int) -> DeviceState | None:
     """What the device last said of itself."""
     return session.get(DeviceState, device_no)
+
+
+class Last(NamedTuple):
+    """A device's newest record. ``body`` None: it is archived."""
+
+    received_at: datetime
+    t_star: datetime | None
+    body: bytes | None
+
+
+_LAST: Final = text("""
+    SELECT max(r.last_received_at) OVER () AS received_at, r.newest_t_star AS t_star, t.body
+    FROM device_received r LEFT JOIN telemetry t
+         ON t.device_no = r.device_no AND t.gen = r.gen AND t.seq = r.newest_seq
+         AND t.received_at = r.newest_received_at
+    WHERE r.device_no = :device_no AND r.newest_seq IS NOT NULL
+    ORDER BY r.newest_t_star DESC NULLS LAST, r.newest_received_at DESC LIMIT 1
+""")
+
+
+def last_record(session: Session, device_no: int, state: DeviceState | None) -> Last | None:
+    """The newest record of a device: by t*, else by arrival; None: there was none yet."""
+    row = session.execute(_LAST, {"device_no": device_no}).first()
+    own = None if row is None else Last(row.received_at, row.t_star, row.body)
+    if state is None or state.last_received_at is None:
+        return own
+    shown = Last(state.last_received_at, state.last_t_star, state.last_body)
+    return shown if own is None or _place(own) < _place(shown) else own
+
+
+def _place(last: Last) -> tuple[bool, datetime]:
+    return last.t_star is not None, last.t_star or last.received_at
 
 
 _RECEIVED: Final = text("""

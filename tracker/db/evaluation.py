@@ -491,9 +491,9 @@ def keep_states(conn: Connection, states: Sequence[SavedState]) -> None:
         """
         DELETE FROM checkpoints c
         USING unnest(%(ids)s::uuid[], %(upto)s::bigint[]) AS w (delivery_id, upto_ms)
-        CROSS JOIN LATERAL to_timestamp(w.upto_ms / 1000.0) AS upto
-        WHERE c.delivery_id = w.delivery_id AND c.upto < upto
-          AND (c.upto >= date_trunc('hour', upto, 'UTC') OR c.upto < upto - %(keep)s)
+        CROSS JOIN LATERAL to_timestamp(w.upto_ms / 1000.0) AS new (upto)
+        WHERE c.delivery_id = w.delivery_id AND c.upto < new.upto
+          AND (c.upto >= date_trunc('hour', new.upto, 'UTC') OR c.upto < new.upto - %(keep)s)
         """,
         params,
     )

@@ -177,7 +177,7 @@ WITH w AS (
     FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS u (id, gen, seq)
     JOIN devices d USING (id) GROUP BY d.device_no, u.gen
 )
-UPDATE device_received r SET received = r.received {sign} w.seqs
+UPDATE device_received r SET received = r.received {sign} w.seqs, version = r.version + 1
 FROM w WHERE r.device_no = w.device_no AND r.gen = w.gen
 """
 

@@ -168,10 +168,12 @@ class RecordRow(NamedTuple):
     lat: float | None
     body: bytes
     message_id: int | None
+    topic: str | None
+    trailer: bytes | None
 
 
 class MessageRow(NamedTuple):
-    """A signed message as it is archived."""
+    """A signed message of several records as it is archived."""
 
     device: str
     id: int
@@ -184,7 +186,8 @@ def removed_records(conn: Connection, week: Week) -> Iterator[list[RecordRow]]:
     """The records of a week that go, in the order of their identity, in batches."""
     query = sql.SQL(
         "SELECT d.id, t.gen, t.seq, t.received_at, t.t_star, t.flags, ST_X(t.geom), ST_Y(t.geom),"
-        " t.body, t.message_id FROM {} t JOIN devices d USING (device_no) WHERE NOT {}"
+        " t.body, t.message_id, t.topic, t.trailer"
+        " FROM {} t JOIN devices d USING (device_no) WHERE NOT {}"
         " ORDER BY t.device_no, t.gen, t.seq"
     ).format(_table(week), sql.SQL(_HELD))
     with conn.cursor(name="removed_records", withhold=False) as cursor:

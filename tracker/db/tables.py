@@ -238,8 +238,16 @@ class BrokerLogin(Base):
     changed_at: Mapped[datetime] = _now()
 
 
+HOT: dict[str, object] = {"fillfactor": 50, "autovacuum_vacuum_scale_factor": 0.05}
+"""For tables whose rows are rewritten with every record: room for the next version on the page."""
+
+
 class DeviceState(Base):
-    """What the device last said of itself: presence, generation, versions, last record."""
+    """What the device last said of itself: presence, generation, versions.
+
+    ``last_…``: the newest record of a device of another system, in our words; that of our own
+    devices is found by `DeviceReceived`.
+    """
 
     __tablename__ = "device_state"
     device_no: Mapped[int] = mapped_column(
@@ -259,8 +267,10 @@ class DeviceState(Base):
 class DeviceReceived(Base):
     """The sequence numbers received from a device in one generation: the guard of identity.
 
-    The row is locked by the storing transaction, so a (device, gen, seq) enters telemetry once.
-    ``lo``: lowest seq the device still holds; holes below it are final.
+    The storing transaction changes the row, so a (device, gen, seq) enters telemetry once;
+    ``version`` counts the changes, for those who remember the row instead of reading it.
+    ``lo``: lowest seq the device still holds; holes below it are final. ``newest_…``: which of the
+    generation's records is the newest by t*, else by arrival.
     """
 
     __tablename__ = "device_received"
@@ -270,7 +280,12 @@ class DeviceReceived(Base):
     gen: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     received: Mapped[list[Range[int]]] = mapped_column(INT8MULTIRANGE)
     lo: Mapped[int] = mapped_column(BigInteger, server_default=text("1"))
-    updated_at: Mapped[datetime] = _now()
+    version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    last_received_at: Mapped[datetime | None]
+    newest_seq: Mapped[int | None] = mapped_column(BigInteger)
+    newest_received_at: Mapped[datetime | None]
+    newest_t_star: Mapped[datetime | None]
+    __table_args__ = ({"postgresql_with": HOT},)
 
 
 # ---------------------------------------------------------------- deliveries
@@ -368,6 +383,12 @@ class Telemetry(Base):
     message_id: Mapped[int | None] = mapped_column(
         BigInteger, comment="The signed message this record came in, if it was signed."
     )
+    topic: Mapped[str | None] = mapped_column(
+        comment="Of the signed message that held this record alone."
+    )
+    trailer: Mapped[bytes | None] = mapped_column(
+        comment="What that message held after the body: line feed, key id, MAC."
+    )
     __table_args__ = (
         Index("ix_telemetry_device_time", "device_no", "t_star"),
         Index(
@@ -382,10 +403,14 @@ class Telemetry(Base):
 
 
 class SignedMessage(Base):
-    """A signed message, whole: topic, body and trailer, so that its MAC can be verified later."""
+    """A signed message of several records, whole: topic, body and trailer, for its MAC.
+
+    One that held a single record is kept with it. The view ``signed_records`` shows the message of
+    every signed record. No foreign key: it would lock the device's row with every message.
+    """
 
     __tablename__ = "signed_messages"
-    device_no: Mapped[int] = mapped_column(ForeignKey("devices.device_no"), primary_key=True)
+    device_no: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     received_at: Mapped[datetime]
     topic: Mapped[str]
@@ -520,8 +545,7 @@ class Dirty(Base):
 class DeliveryState(Base):
     """Where evaluation stands: one small row a delivery.
 
-    ``state``: the detectors' state after all records up to ``upto`` (t*), by code and thresholds of
-    ``state_version``. Older states, to replay late data from, are `Checkpoint` rows.
+    ``evaluated_at`` names the last judgement: who remembers it may go on from what it found.
     """
 
     __tablename__ = "delivery_state"
@@ -534,19 +558,21 @@ class DeliveryState(Base):
     expected_loss_kzt: Mapped[int | None] = mapped_column(BigInteger)
     level: Mapped[str | None]
     progress_m: Mapped[float | None]
-    upto: Mapped[datetime | None]
-    state_version: Mapped[str | None]
-    state: Mapped[bytes | None]
     assessed: Mapped[str | None] = mapped_column(comment="Digest of the newest assessment.")
     error: Mapped[str | None] = mapped_column(comment="Id of the fault that stopped evaluation.")
     retry_at: Mapped[datetime | None] = mapped_column(comment="When to try again after a fault.")
     retired_at: Mapped[datetime | None] = mapped_column(
         comment="Its records are archived: what was found stands and is not judged again."
     )
+    __table_args__ = ({"postgresql_with": HOT},)
 
 
 class Checkpoint(Base):
-    """An older state, the last of its hour of t*, to replay late data from."""
+    """The detectors' state after all records up to ``upto`` (t*), to go on from.
+
+    One is kept after so many observations, and of those of an hour the last; for two days of t*.
+    ``version``: of the code and thresholds that wrote it.
+    """
 
     __tablename__ = "checkpoints"
     delivery_id: Mapped[UUID] = mapped_column(
@@ -575,6 +601,7 @@ class DevicePosition(Base):
     progress_m: Mapped[float | None]
     distance_m: Mapped[float | None]
     updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    __table_args__ = ({"postgresql_with": HOT},)
 
 
 # ---------------------------------------------------------------- findings

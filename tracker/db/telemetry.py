@@ -11,12 +11,11 @@ from typing import Any, Literal
 
 import psycopg
 from msgspec import Struct
-from psycopg.types.range import Range
 
 from tracker.db.arrays import byteas, numbers
 from tracker.db.copying import COLUMNS, HEADER, TRAILER, telemetry_row
 from tracker.db.marks import DIRTY_CHANNEL
-from tracker.model import FORWARDED_GEN, to_ms
+from tracker.model import to_ms
 from tracker.payload import Birth, Key, split_trailer
 from tracker.received import Received
 
@@ -40,7 +39,9 @@ class Registered(Struct, frozen=True, kw_only=True):
 class NewRecord(Struct, frozen=True, kw_only=True):
     """A record about to be stored, with its time t* and, if it has one, its position.
 
-    ``shown``: what to show as the device's newest record where the body is not in our own words.
+    ``message``: the index of the signed message that it came in with others. If it came alone,
+    ``topic`` and ``trailer`` are what that message held besides the body. ``shown``: what to show
+    as the device's newest record where the body is not in our own words.
     """
 
     device_no: int
@@ -54,11 +55,13 @@ class NewRecord(Struct, frozen=True, kw_only=True):
     body: bytes
     message: int | None
     matters_without_time: bool
+    topic: str | None = None
+    trailer: bytes | None = None
     shown: bytes | None = None
 
 
 class Message(Struct, frozen=True, kw_only=True):
-    """A signed message, to be kept whole so that its MAC can be verified later."""
+    """A signed message of several records, kept whole so that its MAC can be verified later."""
 
     device_no: int
     received_at: datetime
@@ -93,73 +96,215 @@ def registered(conn: psycopg.Connection[Any], ids: Iterable[str]) -> dict[str, R
 # ---------------------------------------------------------------- identity
 
 
-def lock_received(conn: psycopg.Connection[Any], keys: Iterable[GenKey]) -> dict[GenKey, Received]:
+class Heard(Struct, frozen=True, kw_only=True):
+    """What has been received from a device in one generation: a row of ``device_received``.
+
+    ``version`` counts the row's changes. ``newest_ms``: t* of the newest record; None: none has
+    one.
+    """
+
+    received: Received
+    version: int
+    newest_ms: int | None = None
+
+
+class Stale(Exception):
+    """What was remembered of received numbers is not what the database holds: read it again."""
+
+
+class Ears:
+    """What a worker remembers of the numbers it has received, so that it need not read them.
+
+    Never trusted by itself: the row is changed only if it is still of the version remembered.
+    Bounded; what was heard longest ago is forgotten first.
+    """
+
+    def __init__(self, most: int = 200_000) -> None:
+        self._most = most
+        self._heard: dict[GenKey, Heard] = {}
+
+    def of(self, keys: Iterable[GenKey]) -> dict[GenKey, Heard]:
+        """What is remembered of these."""
+        return {key: heard for key in keys if (heard := self._heard.get(key)) is not None}
+
+    def keep(self, heard: Mapping[GenKey, Heard]) -> None:
+        """Remember rows as they were committed."""
+        for key in heard:
+            self._heard.pop(key, None)
+        self._heard.update(heard)
+        while len(self._heard) > self._most:
+            del self._heard[next(iter(self._heard))]
+
+    def forget(self) -> None:
+        """Remember nothing."""
+        self._heard.clear()
+
+
+# lock_received: what is received of a generation cannot change until the transaction ends.
+_LOCK_RECEIVED = """
+SELECT device_no, gen, received::text, lo, version,
+       (extract(epoch FROM newest_t_star) * 1000)::bigint
+FROM device_received
+WHERE (device_no, gen) IN (SELECT * FROM unnest(%(no)s::int[], %(gen)s::bigint[]))
+ORDER BY device_no, gen FOR UPDATE
+"""
+
+
+def lock_received(conn: psycopg.Connection[Any], keys: Iterable[GenKey]) -> dict[GenKey, Heard]:
     """Lock the sequence numbers received for these generations; new ones start empty.
 
     In the order of the key, so that two owners of one shard (a hand-over) cannot deadlock.
     """
-    ordered = sorted(set(keys))
-    params = {"no": numbers([k[0] for k in ordered]), "gen": numbers([k[1] for k in ordered])}
-    conn.execute(
-        """
-        INSERT INTO device_received (device_no, gen, received)
-        SELECT *, '{}'::int8multirange FROM unnest(%(no)s::int[], %(gen)s::bigint[])
-        ON CONFLICT DO NOTHING
-        """,
-        params,
-    )
-    rows = conn.execute(
-        """
-        SELECT device_no, gen, received, lo FROM device_received
-        WHERE (device_no, gen) IN (SELECT * FROM unnest(%(no)s::int[], %(gen)s::bigint[]))
-        ORDER BY device_no, gen FOR UPDATE
-        """,
-        params,
-    ).fetchall()
-    return {(no, gen): _received(ranges, lo) for no, gen, ranges, lo in rows}
+    wanted = set(keys)
+    heard = _locked(conn, wanted)
+    if missing := wanted - heard.keys():
+        conn.execute(
+            """
+            INSERT INTO device_received (device_no, gen, received)
+            SELECT no, gen, '{}'::int8multirange
+            FROM unnest(%(no)s::int[], %(gen)s::bigint[]) AS w (no, gen) ORDER BY no, gen
+            ON CONFLICT DO NOTHING
+            """,
+            _key_arrays(missing),
+        )
+        heard |= _locked(conn, missing)
+    return heard
+
+
+def _locked(conn: psycopg.Connection[Any], keys: Iterable[GenKey]) -> dict[GenKey, Heard]:
+    rows = conn.execute(_LOCK_RECEIVED, _key_arrays(keys), binary=True).fetchall()
+    return {
+        (no, gen): Heard(received=_received(received, lo), version=version, newest_ms=newest_ms)
+        for no, gen, received, lo, version, newest_ms in rows
+    }
+
+
+def _key_arrays(keys: Iterable[GenKey]) -> dict[str, str]:
+    ordered = sorted(keys)
+    return {"no": numbers([k[0] for k in ordered]), "gen": numbers([k[1] for k in ordered])}
 
 
 def read_received(conn: psycopg.Connection[Any], keys: Iterable[GenKey]) -> dict[GenKey, Received]:
     """The sequence numbers received for these generations, without locking them."""
-    wanted = sorted(set(keys))
     rows = conn.execute(
         """
-        SELECT device_no, gen, received, lo FROM device_received
-        WHERE (device_no, gen) IN (SELECT * FROM unnest(%s::int[], %s::bigint[]))
+        SELECT device_no, gen, received::text, lo FROM device_received
+        WHERE (device_no, gen) IN (SELECT * FROM unnest(%(no)s::int[], %(gen)s::bigint[]))
         """,
-        ([k[0] for k in wanted], [k[1] for k in wanted]),
+        _key_arrays(set(keys)),
+        binary=True,
     ).fetchall()
-    return {(no, gen): _received(ranges, lo) for no, gen, ranges, lo in rows}
+    return {(no, gen): _received(received, lo) for no, gen, received, lo in rows}
 
 
-def _received(ranges: Iterable[Range[int]], lo: int) -> Received:
-    return Received(ranges=tuple((r.lower or 0, r.upper or 0) for r in ranges), lo=lo)
+def _received(ranges: str, lo: int) -> Received:
+    """From PostgreSQL's text ``{[1,5),[7,9)}``: psycopg's own objects cost ten times as much."""
+    pairs = (pair.split(",") for pair in ranges[2:-2].split("),[")) if len(ranges) > 2 else ()
+    return Received(ranges=tuple((int(low), int(end)) for low, end in pairs), lo=lo)
 
 
-def save_received(conn: psycopg.Connection[Any], received: Mapping[GenKey, Received]) -> None:
-    """Write back the sequence numbers received."""
-    if not received:
-        return
-    conn.execute(
-        """
-        UPDATE device_received d
-        SET received = w.received::int8multirange, lo = w.lo, updated_at = now()
-        FROM unnest(%s::int[], %s::bigint[], %s::text[], %s::bigint[])
-            AS w (device_no, gen, received, lo)
-        WHERE d.device_no = w.device_no AND d.gen = w.gen
-        """,
+class Latest(Struct, frozen=True, kw_only=True):
+    """Of a generation's new records: when the last came, and which is the newest by t*.
+
+    ``seq`` None: all are older than one stored before.
+    """
+
+    received_ms: int
+    seq: int | None = None
+    seq_received_ms: int | None = None
+    t_ms: int | None = None
+
+
+def latest_of(records: Iterable[NewRecord], heard: Mapping[GenKey, Heard]) -> dict[GenKey, Latest]:
+    """What these records change of what is known of their devices' newest ones."""
+    newest: dict[GenKey, NewRecord] = {}
+    last_ms: dict[GenKey, int] = {}
+    for r in records:
+        key = (r.device_no, r.gen)
+        before = heard.get(key)
+        if before is None:
+            continue  # of another system: see `update_shown`
+        last_ms[key] = r.received_ms
+        held = newest.get(key)
+        newest_ms = before.newest_ms if held is None else held.t_ms
+        if (r.t_ms or 0) >= (newest_ms or 0):
+            newest[key] = r
+    return {key: _latest(received_ms, newest.get(key)) for key, received_ms in last_ms.items()}
+
+
+def _latest(received_ms: int, newest: NewRecord | None) -> Latest:
+    if newest is None:
+        return Latest(received_ms=received_ms)
+    return Latest(
+        received_ms=received_ms,
+        seq=newest.seq,
+        seq_received_ms=newest.received_ms,
+        t_ms=newest.t_ms,
+    )
+
+
+# save_received: of the rows as they were heard, none if another has changed it meanwhile.
+_SAVE_RECEIVED = """
+UPDATE device_received d SET
+    received = w.received::int8multirange, lo = w.lo, version = d.version + 1,
+    last_received_at = coalesce(to_timestamp(w.last / 1000.0), d.last_received_at),
+    newest_seq = coalesce(w.seq, d.newest_seq),
+    newest_received_at = CASE WHEN w.seq IS NULL THEN d.newest_received_at
+        ELSE to_timestamp(w.seq_received / 1000.0) END,
+    newest_t_star = CASE WHEN w.seq IS NULL THEN d.newest_t_star
+        ELSE to_timestamp(w.t / 1000.0) END
+FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[],
+    %s::bigint[], %s::bigint[], %s::bigint[])
+    AS w (device_no, gen, version, received, lo, last, seq, seq_received, t)
+WHERE d.device_no = w.device_no AND d.gen = w.gen AND d.version = w.version
+"""
+
+
+def save_received(
+    conn: psycopg.Connection[Any],
+    heard: Mapping[GenKey, Heard],
+    received: Mapping[GenKey, Received],
+    latest: Mapping[GenKey, Latest],
+) -> dict[GenKey, Heard]:
+    """Write back the sequence numbers received; the rows as they are after the commit.
+
+    Raises:
+        Stale: a row is not of the version heard; nothing of the transaction may be kept.
+    """
+    changed = [key for key in heard if key in latest or received[key] is not heard[key].received]
+    if not changed:
+        return {}
+    grown = [received[key] for key in changed]
+    last = [latest.get(key) for key in changed]
+    done = conn.execute(
+        _SAVE_RECEIVED,
         (
-            numbers([no for no, _ in received]),
-            numbers([gen for _, gen in received]),
-            "{" + ",".join([f'"{_multirange(r)}"' for r in received.values()]) + "}",
-            numbers([r.lo for r in received.values()]),
+            numbers([no for no, _ in changed]),
+            numbers([gen for _, gen in changed]),
+            numbers([heard[key].version for key in changed]),
+            "{" + ",".join([f'"{_multirange(r)}"' for r in grown]) + "}",
+            numbers([r.lo for r in grown]),
+            numbers([x.received_ms if x else None for x in last]),
+            numbers([x.seq if x else None for x in last]),
+            numbers([x.seq_received_ms if x else None for x in last]),
+            numbers([x.t_ms if x else None for x in last]),
         ),
     )
+    if done.rowcount != len(changed):
+        raise Stale
+    return {
+        key: Heard(
+            received=numbers_,
+            version=heard[key].version + 1,
+            newest_ms=heard[key].newest_ms if x is None or x.seq is None else x.t_ms,
+        )
+        for key, numbers_, x in zip(changed, grown, last, strict=True)
+    }
 
 
 def _multirange(received: Received) -> str:
     """As PostgreSQL writes it: psycopg's own objects cost ten times as much to make and send."""
-    return "{" + ",".join(f"[{low},{end})" for low, end in received.ranges) + "}"
+    return "{" + ",".join([f"[{low},{end})" for low, end in received.ranges]) + "}"
 
 
 def lock_devices(conn: psycopg.Connection[Any], device_nos: Iterable[int]) -> None:
@@ -202,7 +347,7 @@ def stored_bodies(
 
 
 def store_messages(conn: psycopg.Connection[Any], messages: Sequence[Message]) -> list[int]:
-    """Store signed messages whole; their ids, in order."""
+    """Store signed messages of several records whole; their ids, in order."""
     if not messages:
         return []
     sequence = "pg_get_serial_sequence('signed_messages', 'id')"
@@ -228,7 +373,7 @@ def store_records(
     for r in records:
         message_id = None if r.message is None else message_ids[r.message]
         row = (r.device_no, r.gen, r.seq, r.received_ms, r.t_ms, r.flags, r.lon, r.lat)
-        rows.append(telemetry_row(*row, r.body, message_id))
+        rows.append(telemetry_row(*row, r.body, message_id, r.topic, r.trailer))
     rows.append(TRAILER)
     with (
         conn.cursor() as cursor,
@@ -286,24 +431,26 @@ def _mark(
 # ---------------------------------------------------------------- what devices say of themselves
 
 
-def update_last_records(conn: psycopg.Connection[Any], records: Sequence[NewRecord]) -> None:
-    """Keep each device's newest record (by t*, else by arrival) at hand."""
+def update_shown(conn: psycopg.Connection[Any], records: Sequence[NewRecord]) -> None:
+    """Keep at hand the newest record (by t*, else by arrival) of devices of other systems.
+
+    That of our own is found in telemetry by its number (``device_received``).
+    """
     newest: dict[int, NewRecord] = {}
     for r in records:
         held = newest.get(r.device_no)
-        if held is None or (r.t_ms or 0) >= (held.t_ms or 0):
+        if r.shown is not None and (held is None or (r.t_ms or 0) >= (held.t_ms or 0)):
             newest[r.device_no] = r
     rows = list(newest.values())
     if not rows:
         return
     conn.execute(
         """
-        INSERT INTO device_state AS s (device_no, gen, last_received_at, last_t_star, last_body)
-        SELECT no, gen, to_timestamp(received / 1000.0), to_timestamp(t / 1000.0), body
-        FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bytea[])
-            AS w (no, gen, received, t, body)
+        INSERT INTO device_state AS s (device_no, last_received_at, last_t_star, last_body)
+        SELECT no, to_timestamp(received / 1000.0), to_timestamp(t / 1000.0), body
+        FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bytea[])
+            AS w (no, received, t, body)
         ON CONFLICT (device_no) DO UPDATE SET
-            gen = greatest(s.gen, excluded.gen),
             last_received_at = excluded.last_received_at,
             last_t_star = greatest(s.last_t_star, excluded.last_t_star),
             last_body = CASE
@@ -312,10 +459,9 @@ def update_last_records(conn: psycopg.Connection[Any], records: Sequence[NewReco
         """,
         (
             numbers([r.device_no for r in rows]),
-            numbers([None if r.gen == FORWARDED_GEN else r.gen for r in rows]),
             numbers([r.received_ms for r in rows]),
             numbers([r.t_ms for r in rows]),
-            byteas([r.shown or r.body for r in rows]),
+            byteas([r.shown or b"" for r in rows]),
         ),
     )
 
