@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from tests.support.seed import START, SeededDelivery, World, at, record
 from tracker.db.evaluation import FOREVER, case_files
 from tracker.db.redrive import Filter
-from tracker.db.refusals import other_bindings, refusals_of
+from tracker.db.refusals import other_bindings_of, refusals_of
 from tracker.detectors.identity import device_on_two, identity_conflicts
 from tracker.model import Finding, Refusal, to_ms
 from tracker.payload import Key, Reason, sign, topic_of
@@ -303,10 +303,10 @@ def test_a_device_on_two_deliveries_is_found_though_the_database_should_not_allo
     first = world.delivery([device])
     with pytest.raises(psycopg.errors.ExclusionViolation):
         world.delivery([device], released=at(60))
-    assert other_bindings(world.conn, [first.id]) == {}
+    assert other_bindings_of(world.conn, [first.id]) == {}
     world.conn.execute("ALTER TABLE bindings DROP CONSTRAINT ex_bindings_device_time")
     second = world.delivery([device], released=at(60))
-    others = other_bindings(world.conn, [first.id, second.id])
+    others = other_bindings_of(world.conn, [first.id, second.id])
     plan = case_files(world.conn, [first.id])[first.id].plan
     (one,) = device_on_two(others[first.id], plan)
     assert (one.start_ms, one.end_ms) == (to_ms(at(60)), None)
@@ -315,4 +315,4 @@ def test_a_device_on_two_deliveries_is_found_though_the_database_should_not_allo
         "UPDATE bindings SET bound_to = %s WHERE delivery_id = %s",
         (START + timedelta(hours=1), first.id),
     )
-    assert other_bindings(world.conn, [first.id]) == {}
+    assert other_bindings_of(world.conn, [first.id]) == {}

@@ -280,7 +280,9 @@ ORDER BY own.delivery_id, other.bound_from, d.id
 """
 
 
-def other_bindings(conn: Connection, ids: Iterable[UUID]) -> dict[UUID, tuple[OtherBinding, ...]]:
+def other_bindings_of(
+    conn: Connection, ids: Iterable[UUID]
+) -> dict[UUID, tuple[OtherBinding, ...]]:
     """Bindings of these deliveries' devices to other deliveries at the same time.
 
     Deliveries without any are left out.
