@@ -31,6 +31,7 @@ from tracker.detectors.base import (
 )
 from tracker.detectors.clock import overdue
 from tracker.detectors.communication import SilenceState, deadline_ms, silence
+from tracker.detectors.identity import identity_conflict
 from tracker.detectors.limits import Limits, LimitsInForce, in_force, version_of
 from tracker.detectors.power import battery_low
 from tracker.detectors.route import route_deviation
@@ -79,7 +80,7 @@ DETECTORS: tuple[Detector[Any], ...] = (
 PAIRS: tuple[PairDetector[Any], ...] = ()
 """Everything that compares the devices of a delivery."""
 
-WHOLE: tuple[WholeDetector, ...] = (overdue,)
+WHOLE: tuple[WholeDetector, ...] = (overdue, identity_conflict)
 """Everything that looks at the whole delivery, its surroundings and the clock."""
 
 TRACE = "trace_"

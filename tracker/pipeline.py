@@ -14,7 +14,7 @@ from uuid import UUID
 
 import psycopg
 
-from tracker import alerting, forwarded, judging, observing, storing
+from tracker import alerting, forwarded, judging, observing, storing, surrounding
 from tracker.adapters import TRACCAR_TOPIC
 from tracker.anomalies import Limits
 from tracker.db.quarantine import DEFAULT_BYTES
@@ -71,6 +71,7 @@ JUDGE: tuple[Callable[[psycopg.Connection[Any], Judging], None], ...] = (
     judging.load_states,
     observing.load_records,
     judging.fold_records,
+    surrounding.surround,
     judging.compare,
     alerting.plan_alerts,
     judging.weigh,

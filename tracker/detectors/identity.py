@@ -14,7 +14,7 @@ from itertools import chain
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tracker.detectors.base import Findings, Rule, point
+from tracker.detectors.base import Findings, Judged, Rule, Whole, WholeDetector, point
 from tracker.geodesy import distance_m
 from tracker.model import (
     Basis,
@@ -322,3 +322,15 @@ def _at_two(run: _Run) -> Finding:
         },
         found_by=FoundBy(device=run.second.device, gen=run.second.gen, seq=run.second.seq),
     )
+
+
+def _find(seen: Whole) -> Judged:
+    refused = identity_conflicts(seen.around.refusals, seen.plan, seen.now_ms)
+    clock_ms = identity_clock_ms(seen.around.refusals, seen.plan, seen.now_ms)
+    return Judged(
+        findings=(*refused, *device_on_two(seen.around.bindings, seen.plan)),
+        clocks=() if clock_ms is None else (clock_ms,),
+    )
+
+
+identity_conflict = WholeDetector(rule=IDENTITY_CONFLICT, find=_find)
