@@ -47,7 +47,7 @@ def reasons() -> dict[str, str]:
     (body,) = [
         node.body
         for node in ast.parse(inspect.getsource(limits)).body
-        if isinstance(node, ast.ClassDef)
+        if isinstance(node, ast.ClassDef) and node.name == Limits.__name__
     ]
     found: dict[str, str] = {}
     for field, text in pairwise(body):
