@@ -18,6 +18,7 @@ from prometheus_client import Counter, Histogram
 
 from tracker.db.evaluation import record_fault
 from tracker.db.marks import DIRTY_CHANNEL
+from tracker.exporter import exported_metrics
 from tracker.judging import Remembered
 from tracker.pipeline import judge
 from tracker.settings import Settings
@@ -117,4 +118,5 @@ def run(settings: Settings, stop: threading.Event) -> None:
     # 700 of them was a tenth of the CPU.
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
-    Evaluator(settings, stop).run()
+    with exported_metrics(settings):
+        Evaluator(settings, stop).run()

@@ -18,10 +18,11 @@ from typing import Any
 
 import psycopg
 import structlog
-from prometheus_client import Counter, Histogram, start_http_server
+from prometheus_client import Counter, Histogram
 
 from tracker.db import leases
 from tracker.db.telemetry import Ears, GenKey, Registered, Stale, read_received
+from tracker.exporter import exported_metrics
 from tracker.inbox import Command, Delivered, shards_of
 from tracker.links import Links
 from tracker.payload import Reason, shard_of, topic_of
@@ -283,6 +284,5 @@ def _command(device: Registered, command: dict[str, Any], *, qos: int) -> Comman
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Ingest until ``stop`` is set."""
-    if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port, addr="127.0.0.1")
-    Ingest(settings, stop).run()
+    with exported_metrics(settings):
+        Ingest(settings, stop).run()

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     traccar_topic: str = Field(
         "traccar/positions",
         min_length=1,
-        pattern="^[^+#]+$",
+        pattern=r"^[^+#\x00-\x1f\x7f]+$",
         description="Topic to which a Traccar server forwards its positions.",
     )
     ack_s: float = Field(120.0, gt=0, description="Longest wait for a device's ack, s.")
@@ -68,8 +68,9 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=65535,
-        description="Port of ingest's own metrics, on the loopback; none: off.",
+        description="Port of this process's own metrics (ingest, evaluate, watch); none: off.",
     )
+    metrics_host: str = Field("127.0.0.1", description="Address those metrics are served on.")
 
     evaluate_batch: int = Field(200, ge=1, le=10000, description="Deliveries judged in one batch.")
     watch_tick_s: float = Field(1.0, gt=0, le=60, description="Period of the clocks, s.")

@@ -20,6 +20,7 @@ from tracker.db.evaluation import mark_clocks
 from tracker.db.marks import DIRTY_CHANNEL
 from tracker.db.partitions import ensure_partitions
 from tracker.errors import TrackerError
+from tracker.exporter import exported_metrics
 from tracker.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -108,4 +109,5 @@ class Watch:
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Watch until ``stop`` is set."""
-    Watch(settings, stop).run()
+    with exported_metrics(settings):
+        Watch(settings, stop).run()

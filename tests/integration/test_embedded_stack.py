@@ -48,6 +48,22 @@ def test_the_one_line_tells_how_to_reach_everything(stack: Stack) -> None:
     assert stack.info["admin"]["username"] == "admin"
 
 
+def test_each_process_serves_its_metrics_where_the_file_says(stack: Stack) -> None:
+    listed = json.loads((stack.home / "metrics.json").read_text())
+    targets = {one["labels"]["process"]: one["targets"] for one in listed}
+    own = {
+        "api": "tracker_database_up 1.0",
+        "ingest": "tracker_store_batch_seconds_count",
+        "evaluate": "tracker_judge_batch_seconds_count",
+        "watch": "tracker_clocks_total",
+    }
+    assert set(targets) == set(own)
+    for process, metric in own.items():
+        (target,) = targets[process]
+        assert target.startswith("127.0.0.1:")
+        assert metric in httpx.get(f"http://{target}/metrics", timeout=10).text, process
+
+
 def test_the_administrator_can_log_in(stack: Stack) -> None:
     with stack.http_client() as client:
         assert client.get("/api/v1/deliveries").status_code == 200

@@ -39,6 +39,7 @@ LAYERS: Mapping[str, int] = {
     "maps": 5,
     "tracker.db": 6,
     "tracker.exporter": 6,
+    "tracker.exporter": 6,
     "tracker.storing": 7,
     "tracker.forwarded": 7,
     "tracker.judging": 7,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -30,6 +31,9 @@ from tracker.shards import shards_wanted
 
 ADMIN = "admin"
 WORKERS = ("ingest", "evaluate", "watch", "api")
+MEASURED = ("ingest", "evaluate", "watch")
+"""Those with a port for their metrics; the API has its own address."""
+TARGETS = "metrics.json"
 READY_S = 90.0
 WORKERS_END_S = 6.0
 LOOK_EVERY_S = 0.25
@@ -98,6 +102,7 @@ def running_stack(options: StackOptions, stop: threading.Event) -> Iterator[Runn
         cleanup.callback(mosquitto.stop)
         mosquitto.start(ports["mqtt"])
         workers = _workers(directory, dsn, access)
+        _write_targets(directory)
         cleanup.callback(_end_workers, workers)
         for worker in workers:
             worker.start()
@@ -117,6 +122,7 @@ def _ports(options: StackOptions, directory: DataDir) -> dict[str, int]:
         "mqtt": options.mqtt_port or _port_from_env("MQTT_PORT"),
         "database": None,
     }
+    wanted |= {_key(name): None for name in MEASURED}
     if options.secure:
         wanted |= {"mqtt_certificates": None, "mqtt_services": None}
     usual = {"http": options.usual_http_port}
@@ -211,11 +217,38 @@ def _workers(directory: DataDir, dsn: str, access: Access) -> tuple[Worker, ...]
     if access.username and access.password and access.tls_ca:
         ours |= {"MQTT_USERNAME": access.username, "MQTT_PASSWORD": access.password}
         ours["MQTT_TLS_CA"] = str(access.tls_ca)
-    env = {PREFIX + name: value for name, value in ours.items()}
     return tuple(
-        Worker(name=name, env=env, log_path=directory.log(name), held=(directory.children_lock,))
+        Worker(
+            name=name,
+            env={PREFIX + key: value for key, value in (ours | _metrics(directory, name)).items()},
+            log_path=directory.log(name),
+            held=(directory.children_lock,),
+        )
         for name in WORKERS
     )
+
+
+def _metrics(directory: DataDir, name: str) -> dict[str, str]:
+    if name not in MEASURED:
+        return {}
+    return {"METRICS_HOST": LOOPBACK, "METRICS_PORT": str(directory.memory.ports[_key(name)])}
+
+
+def _key(name: str) -> str:
+    return f"{name}_metrics"
+
+
+def _write_targets(directory: DataDir) -> None:
+    """Where each process serves its metrics, as Prometheus reads it (``file_sd_configs``)."""
+    ports = directory.memory.ports
+    measured = {"api": ports["http"]} | {name: ports[_key(name)] for name in MEASURED}
+    targets = [
+        {"targets": [f"{LOOPBACK}:{port}"], "labels": {"job": "tracker", "process": name}}
+        for name, port in measured.items()
+    ]
+    draft = directory.path / f"{TARGETS}.new"
+    draft.write_text(json.dumps(targets, indent=1) + "\n")
+    draft.replace(directory.path / TARGETS)
 
 
 def _wait_ready(
