@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import subprocess
@@ -26,6 +27,7 @@ from tracker.broker.rules import Login, acl_text, password_text
 from tracker.embedded import children
 from tracker.embedded.parts import find_mosquitto
 from tracker.errors import Conflict, Invalid, NotFound, SetupError
+from tracker.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -212,6 +214,37 @@ def test_a_configured_broker_takes_devices_of_the_database(
     before = (out / "mosquitto/passwords").read_text()
     tracker(*words)
     assert (out / "mosquitto/passwords").read_text() == before
+
+
+def test_traccar_may_write_where_ingest_listens_and_nowhere_else(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKER_TRACCAR_TOPIC", "fleet/of one/positions")
+    out = open_folder
+    _, words = configure(out)
+    services = int(words[words.index("--services-port") + 1])
+    users = json.loads((out / "users.json").read_text())
+    login = ["--cafile", str(out / "ca/ca.crt"), "-u", "tracker.traccar"]
+    login += ["-P", users["tracker.traccar"]]
+
+    def refused(topic: str) -> bool:
+        return "Not authorized" in publish(services, topic, b"{}", *login).stderr
+
+    with mosquitto(out / "mosquitto/mosquitto.conf"):
+        wait_until(lambda: (out / "mosquitto/mosquitto.pid").exists(), 10, "the broker")
+        assert not refused("fleet/of one/positions")
+        assert refused("traccar/positions")
+        assert refused("fleet/of one/positions/more")
+        assert refused(topic_of("own-1", "gps", "tlm"))
+    acl = (out / "mosquitto/acl").read_text()
+    assert "topic read fleet/of one/positions\n" in acl
+    assert "traccar/positions" not in acl
+
+
+@pytest.mark.parametrize("topic", ["a/+/b", "#", "a\nuser x", "a\tb", ""])
+def test_a_topic_that_would_be_a_line_or_a_pattern_is_no_setting(topic: str) -> None:
+    with pytest.raises(SetupError, match="TRACKER_TRACCAR_TOPIC"):
+        load_settings(traccar_topic=topic)
 
 
 def test_ingest_is_told_how_to_come_in(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from tracker.adapters import TRACCAR_TOPIC
 from tracker.broker.ca import CertificateAuthority
 from tracker.broker.passwords import hashed, matches, new_password
 from tracker.broker.rules import (
@@ -32,7 +33,10 @@ def keep_owner(_path: Path) -> None:
 
 
 class BrokerFolder:
-    """Files of one broker. ``own`` is applied to all that the broker must read."""
+    """Files of one broker. ``own`` is applied to all that the broker must read.
+
+    ``traccar_topic``: the setting of that name, which ingest subscribes to.
+    """
 
     def __init__(
         self,
@@ -41,11 +45,13 @@ class BrokerFolder:
         authority: CertificateAuthority,
         services: Mapping[str, str],
         own: Own = keep_owner,
+        traccar_topic: str = TRACCAR_TOPIC,
     ) -> None:
         self.paths = Paths(home=home)
         self.authority = authority
         self._services = services
         self._own = own
+        self._traccar_topic = traccar_topic
         self._hashes: dict[str, str] = {}
 
     def configure(self, ports: Ports, *, hosts: Sequence[str], data: Path | None = None) -> None:
@@ -72,7 +78,7 @@ class BrokerFolder:
         barred = sorted(self.authority.barred() - with_password)
         changed = [
             self._put(self.paths.passwords, password_text(self._service_hashes(), logins), 0o600),
-            self._put(self.paths.acl, acl_text(logins, barred), 0o600),
+            self._put(self.paths.acl, self._acl(logins, barred), 0o600),
             self._put(self.paths.tls("crl.pem"), self.authority.crl_path.read_text(), 0o644),
         ]
         return any(changed)
@@ -85,6 +91,9 @@ class BrokerFolder:
         except (OSError, ValueError):
             return False
         return True
+
+    def _acl(self, logins: Sequence[Login], barred: Sequence[str]) -> str:
+        return acl_text(logins, barred, traccar_topic=self._traccar_topic)
 
     def _service_hashes(self) -> dict[str, str]:
         """The hashes of the server's users: those of last time, so that the file stays the same."""

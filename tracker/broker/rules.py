@@ -143,19 +143,22 @@ def _listener(port: int, bind: str) -> str:
     return f"listener {port} {bind}".rstrip()
 
 
-def acl_text(logins: Iterable[Login], barred: Sequence[str] = ()) -> str:
+def acl_text(
+    logins: Iterable[Login], barred: Sequence[str] = (), *, traccar_topic: str = TRACCAR_TOPIC
+) -> str:
     """The access list: the server's users, then what each device may do with its own name.
 
     ``barred``: devices with neither a password nor a valid certificate. A connection that one of
-    them opened before may stay open; it can write nothing any more.
+    them opened before may stay open; it can write nothing any more. ``traccar_topic``: where a
+    Traccar server forwards its positions.
     """
     lines = [
         f"user {INGEST_USER}",
         *(f"topic read {ROOT}/+/+/+/{channel}" for channel in DEVICE_WRITES),
         *(f"topic write {ROOT}/+/+/+/{channel}" for channel in DEVICE_READS),
-        *(f"topic read {name}" for name in (*OWNTRACKS_FILTERS, TRACCAR_TOPIC, "$SYS/#")),
+        *(f"topic read {name}" for name in (*OWNTRACKS_FILTERS, traccar_topic, "$SYS/#")),
         f"user {TRACCAR_USER}",
-        f"topic write {TRACCAR_TOPIC}",
+        f"topic write {traccar_topic}",
     ]
     for device in barred:
         lines += [f"user {device}", "topic deny #"]

@@ -144,6 +144,7 @@ def _folder(out: Path, ca: Path | None, owner: str | None) -> BrokerFolder:
         authority=authority,
         services=service_passwords(out / "users.json"),
         own=_owned_by(owner) if owner else _owned_as(out / "mosquitto"),
+        traccar_topic=load_settings().traccar_topic,
     )
 
 

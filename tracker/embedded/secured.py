@@ -17,6 +17,7 @@ from tracker.broker.sync import Sync, sync_once
 from tracker.embedded.children import Account
 from tracker.embedded.mosquitto import Access, PrivateMosquitto
 from tracker.errors import SetupError
+from tracker.settings import load_settings
 
 HOSTS = (LOOPBACK, "localhost")
 
@@ -82,7 +83,13 @@ def secured_broker(
     """The secured broker of a stack: its authority and secrets stay with the stack's owner."""
     passwords = service_passwords(data / "broker-users.json")
     authority = CertificateAuthority(data / "ca")
-    folder = BrokerFolder(home, authority=authority, services=passwords, own=account.own)
+    folder = BrokerFolder(
+        home,
+        authority=authority,
+        services=passwords,
+        own=account.own,
+        traccar_topic=load_settings().traccar_topic,
+    )
     return SecuredBroker(
         authority=authority,
         folder=folder,
