@@ -157,7 +157,7 @@ class Judging:
         """What the fold may look at besides the observations."""
         return Scenery(
             plan=case.file.plan,
-            limits=self.limits,
+            limits=case.in_force.first,
             now_ms=self.now_ms,
             in_force=case.in_force if case.in_force.later else None,
         )

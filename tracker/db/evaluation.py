@@ -541,3 +541,26 @@ def mark_clocks(conn: Connection, now: datetime) -> int:
         {"now": now, "forever": FOREVER},
     ).fetchall()
     return len(rows)
+
+
+# ---------------------------------------------------------------- where evaluation stands
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """When a delivery was last judged, and whether there is news that has not been."""
+
+    evaluated_at: datetime | None
+    pending: bool
+
+
+def standing_of(conn: Connection, delivery_id: UUID) -> Standing:
+    """Where the evaluation of a delivery stands."""
+    row = conn.execute(
+        """
+        SELECT (SELECT evaluated_at FROM delivery_state WHERE delivery_id = %(id)s),
+               EXISTS (SELECT FROM dirty WHERE delivery_id = %(id)s)
+        """,
+        {"id": delivery_id},
+    ).fetchone()
+    assert row is not None
+    return Standing(evaluated_at=row[0], pending=row[1])

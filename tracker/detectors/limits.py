@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+
+from tracker.errors import FieldError, Invalid
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -109,6 +111,33 @@ def _merged(base: Limits, settings: Sequence[DatedSettings]) -> Limits:
                 of_scope |= setting.values
         values |= {name: value for name, value in of_scope.items() if value is not None}
     return msgspec.convert({**msgspec.to_builtins(base), **values}, Limits)
+
+
+def overridden(limits: LimitsInForce, values: Mapping[str, Any]) -> LimitsInForce:
+    """Thresholds with some of them at other values at all times: for what would be if.
+
+    Raises:
+        Invalid: a name that is no threshold, or a value that it cannot have.
+    """
+    known = set(Limits.__struct_fields__)
+    unknown = [
+        FieldError((name,), "is no threshold; docs/rules.md lists all")
+        for name in values
+        if name not in known
+    ]
+    if unknown:
+        raise Invalid("the thresholds cannot be used", unknown)
+    try:
+        return LimitsInForce(
+            first=_with(limits.first, values),
+            later=tuple((t_ms, _with(changed, values)) for t_ms, changed in limits.later),
+        )
+    except msgspec.ValidationError as exc:
+        raise Invalid("the thresholds cannot be used", [FieldError((), str(exc))]) from exc
+
+
+def _with(limits: Limits, values: Mapping[str, Any]) -> Limits:
+    return msgspec.convert({**msgspec.to_builtins(limits), **values}, Limits)
 
 
 @cache
