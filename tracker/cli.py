@@ -17,6 +17,7 @@ from rich.table import Table
 
 from tracker.commands import quarantine, reference, retention
 from tracker.commands.broker import broker_app, ca_app
+from tracker.commands.replay import replay_command
 from tracker.embedded.stack import RunningStack, StackOptions, running_stack
 from tracker.errors import SetupError, TrackerError
 from tracker.logs import configure_logging
@@ -31,6 +32,7 @@ app.add_typer(ca_app, name="ca")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(retention.app, name="retention")
 app.add_typer(reference.app, name="reference")
+app.command("replay")(replay_command)
 
 DataOption = Annotated[Path, typer.Option("--data", help="Directory of all data; kept.")]
 PortOption = Annotated[int | None, typer.Option(min=1, max=65535, help="Default: a free one.")]

@@ -148,8 +148,8 @@ WHERE d.id = ANY(%s)
 """
 
 # plan_routes: the routes of each delivery in the order in which they came into force; each of their
-# checkpoints with the farthest point of its zone along the route, or where the route comes nearest to the zone
-# if it does not touch it.
+# checkpoints with the farthest point of its zone along the route, or where the route comes nearest
+# to the zone if it does not touch it.
 _ROUTES = """
 WITH declared AS (
     SELECT d.id, d.route_id, NULL::timestamptz AS from_t FROM deliveries d WHERE d.id = ANY(%(ids)s)
@@ -564,3 +564,25 @@ def standing_of(conn: Connection, delivery_id: UUID) -> Standing:
     ).fetchone()
     assert row is not None
     return Standing(evaluated_at=row[0], pending=row[1])
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """Deliveries that were asked for; ``names``: those of the names given that are known."""
+
+    ids: list[UUID]
+    names: frozenset[str]
+
+
+def find_deliveries(conn: Connection, names: Sequence[str], since: datetime | None) -> Found:
+    """Deliveries by id or registration number, and those released since a time."""
+    rows = conn.execute(
+        """
+        SELECT id, registration_number FROM deliveries
+        WHERE id::text = ANY(%(names)s) OR registration_number = ANY(%(names)s)
+           OR released_at >= %(since)s
+        ORDER BY released_at, id
+        """,
+        {"names": list(names), "since": since},
+    ).fetchall()
+    known = {str(id_) for id_, _ in rows} | {number for _, number in rows}
+    return Found(ids=[id_ for id_, _ in rows], names=frozenset(known & set(names)))
