@@ -19,7 +19,10 @@ RUN /opt/tracker/bin/pip install --no-deps --no-build-isolation -e /src
 FROM debian:12-slim
 RUN apt-get update && apt-get install -y --no-install-recommends python3.11 tzdata \
   && rm -rf /var/lib/apt/lists/* \
-  && useradd --system --create-home --home-dir /var/lib/tracker tracker
+  && groupadd --system --gid 1883 tracker \
+  && useradd --system --uid 1883 --gid 1883 --create-home --home-dir /var/lib/tracker tracker \
+  # The broker's image uses the same number, so it may read what is written for its owner only.
+  && mkdir -p /srv/broker/mosquitto && chown -R tracker:tracker /srv/broker && chmod 711 /srv/broker
 COPY --from=build /opt/tracker /opt/tracker
 COPY --from=build /src /src
 COPY docker/entrypoint /usr/local/bin/tracker-entrypoint
