@@ -47,6 +47,10 @@ class Mounted(Protocol):
     def wants_link(self) -> bool:
         """Whether it is alive and has radio coverage."""
 
+    @property
+    def leaves_cleanly(self) -> bool:
+        """Whether it says goodbye as its link goes, as one that goes to sleep does."""
+
 
 class Actor(Protocol):
     """What the run can play: a vehicle on a trip, or a recorded track."""
@@ -337,6 +341,7 @@ class Party:
         self.actor = actor
         self.done = False
         self.members: list[tuple[Mounted, Link]] = []
+        # Device time of each record, by its number; of two bodies with one id, the first's.
         self.made_ms: dict[str, array[int]] = {}
         for mount in actor.mounts:
             username, password = logins.get(mount.device.config.id, (None, None))
@@ -349,8 +354,10 @@ class Party:
                 password=password,
             )
             self.members.append((mount, link))
-            self.made_ms[mount.device.config.id] = array("q")
         self._links = {id(mount): link for mount, link in self.members}
+        self._logs = {id(mount): array("q") for mount, _ in self.members}
+        for mount, _ in self.members:
+            self.made_ms.setdefault(mount.device.config.id, self._logs[id(mount)])
         self._nudges = {id(link): _Nudge() for _, link in self.members}
         self._begun_s = 0.0
         self._met = False
@@ -388,7 +395,7 @@ class Party:
     def tick(self) -> None:
         """One instant further; what devices want sent goes to their links."""
         for mount, messages in self.actor.tick():
-            made_ms = self.made_ms[mount.device.config.id]
+            made_ms = self._logs[id(mount)]
             while len(made_ms) < mount.device.store.made:
                 made_ms.append(self.actor.now_ms)
             if messages:
@@ -399,8 +406,11 @@ class Party:
         for mount, link in self.members:
             if mount.wants_link and link.state == "down":
                 link.open()
-            elif not mount.wants_link and link.state != "down":
-                link.drop()
+            elif not mount.wants_link and link.state in ("connecting", "up"):
+                if mount.leaves_cleanly:
+                    link.leave()
+                else:
+                    link.drop()
 
     def ready(self, *, flat_out: bool) -> bool:
         """Whether the actor may go on: linked at first, and flat out within the window."""

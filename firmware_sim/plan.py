@@ -125,13 +125,16 @@ def _plot(entry: object) -> Plot:
     return make_plot(str(name), params)
 
 
+StartText = Annotated[str, BeforeValidator(_rfc3339), AfterValidator(_read_start)]
+
+
 class VehiclePlan(_Part):
     """One vehicle's trip."""
 
     vehicle: str = Field(min_length=1)
     devices: tuple[DevicePlan, ...] = Field(min_length=1)
     route: Annotated[tuple[Point, ...], Field(min_length=2)]
-    start: Annotated[str, BeforeValidator(_rfc3339), AfterValidator(_read_start)] = "now"
+    start: StartText = "now"
     start_at_m: float = Field(0.0, ge=0)
     stops: tuple[StopPlan, ...] = ()
     slow: tuple[SlowPlan, ...] = ()

@@ -98,6 +98,7 @@ class Replay:
         self.label = device.config.id
         self.device = device
         self.wants_link = True
+        self.leaves_cleanly = False
         self.mounts = (self,)
         self._points = with_motion(points)
         self._odo_m = _along(points)
