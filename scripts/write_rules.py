@@ -24,6 +24,8 @@ THRESHOLDS = {
     "unauthorised_stop": "stop_",
     "battery_low": "battery_",
     "silence": ("silence_", "legal_speed_"),
+    "late_risk": ("break_", "day_", "lane_"),
+    "non_arrival": "enquiry_",
 }
 """Rules with thresholds, by the beginnings of their names in `Limits`."""
 

@@ -29,8 +29,9 @@ from tracker.detectors.base import (
     WholeDetector,
     shows,
 )
-from tracker.detectors.clock import overdue
+from tracker.detectors.clock import non_arrival, overdue
 from tracker.detectors.communication import SilenceState, deadline_ms, silence
+from tracker.detectors.eta import driving, late_risk
 from tracker.detectors.identity import identity_conflict
 from tracker.detectors.limits import Limits, LimitsInForce, in_force, version_of
 from tracker.detectors.power import battery_low
@@ -77,10 +78,10 @@ DETECTORS: tuple[Detector[Any], ...] = (
 )
 """Everything that looks at one device's observations, in the order it is asked."""
 
-PAIRS: tuple[PairDetector[Any], ...] = ()
+PAIRS: tuple[PairDetector[Any], ...] = (driving,)
 """Everything that compares the devices of a delivery."""
 
-WHOLE: tuple[WholeDetector, ...] = (overdue, identity_conflict)
+WHOLE: tuple[WholeDetector, ...] = (late_risk, overdue, non_arrival, identity_conflict)
 """Everything that looks at the whole delivery, its surroundings and the clock."""
 
 TRACE = "trace_"
@@ -103,7 +104,7 @@ RULES: dict[str, Rule] = {
 WHOLE_CODES = frozenset(one.rule.code for one in WHOLE)
 """Codes that are found anew each time, whatever the fold began from."""
 
-VERSION = "2"
+VERSION = "3"
 """Of the stored state. A state of another version is not read: the delivery is folded anew."""
 
 _ASKED: dict[int, tuple[Detector[Any], ...]] = {}
@@ -390,6 +391,7 @@ class Present(Struct, frozen=True, kw_only=True):
     newest: dict[str, Newest]
     visits: dict[str, dict[str, Visit]]
     seals: dict[str, SealNow]
+    pairs: dict[str, Struct]
     next_clock_ms: int | None
 
 
@@ -420,6 +422,7 @@ def present(state: Fold, scenery: Scenery) -> Present:
         newest={name: h.newest for name, h in hands.items() if h.newest is not None},
         visits={name: h.visits for name, h in hands.items() if h.visits},
         seals={name: h.seal for name, h in hands.items() if h.seal is not None},
+        pairs=folding.pairs,
         next_clock_ms=_next(clocks, scenery.now_ms),
     )
 
@@ -478,6 +481,7 @@ def whole(scenery: Scenery, now: Present, standing: Iterable[Finding], around: A
         visits=now.visits,
         seals=now.seals,
         around=around,
+        pairs=now.pairs,
     )
     found: Findings = ()
     clocks: list[int] = [] if now.next_clock_ms is None else [now.next_clock_ms]

@@ -529,11 +529,19 @@ class DeadCell(Struct, frozen=True, kw_only=True):
     gaps: int
 
 
+class LaneHistory(Struct, frozen=True, kw_only=True):
+    """How deliveries between the same two posts have gone: speed from release to arrival along the
+    declared route, stops and queues included; the median of the last ``deliveries``."""
+
+    deliveries: int
+    median_kmh: float
+
+
 class Around(Struct, frozen=True, kw_only=True):
     """What is known of a delivery besides its own records, acts and plan.
 
     ``others``: traces of other deliveries near its own in place and time. ``dead``: cells of the
-    dated layer in force when its silences began, by cell.
+    dated layer in force when its silences began, by cell. ``lane``: how others have gone.
     """
 
     refusals: tuple[Refusal, ...] = ()
@@ -541,3 +549,4 @@ class Around(Struct, frozen=True, kw_only=True):
     holes: tuple[Hole, ...] = ()
     others: tuple[Trace, ...] = ()
     dead: dict[str, DeadCell] = {}
+    lane: LaneHistory | None = None

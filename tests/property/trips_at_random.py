@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.unit.detectors.trips import DEVICE, at, record, reseal, scenery, zone
 from tracker.anomalies import Scenery
-from tracker.model import Observation, ProgressCandidate
+from tracker.model import DeclaredRoute, Observation, ProgressCandidate
 
 OTHER = "seal-1"
 GAPS_S = [
@@ -85,5 +85,6 @@ def sceneries(draw: st.DrawFn) -> Scenery:
         now_s=200_000,
         acts=[reseal(s) for s in acts],
         devices=(DEVICE, OTHER),
-        deadline_s=draw(st.sampled_from([1000.0, 10.0**8])),
+        deadline_s=draw(st.sampled_from([1000.0, 20_000.0, 10.0**8])),
+        routes=draw(st.sampled_from([(), (DeclaredRoute(route_id=1, length_m=ROAD_M),)])),
     )

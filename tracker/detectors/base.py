@@ -161,7 +161,8 @@ class Whole(Struct, frozen=True, kw_only=True):
 
     ``standing``: every episode that its records show, closed ones included. ``newest``, ``visits``
     (by device, then zone code), ``seals``: where its devices are, have been, and what its seals
-    last said. ``around``: what is known besides its records.
+    last said. ``pairs``: what the folds over all its devices keep, by code; none: no steps yet.
+    ``around``: what is known besides its records.
     """
 
     plan: DeliveryPlan
@@ -172,6 +173,7 @@ class Whole(Struct, frozen=True, kw_only=True):
     visits: Mapping[str, Mapping[str, Visit]]
     seals: Mapping[str, SealNow]
     around: Around
+    pairs: Mapping[str, Struct] = {}
 
 
 class Judged(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tracker.detectors.base import Judged, Rule, Whole, WholeDetector
-from tracker.model import Basis, Finding, Severity
+from tracker.model import ActKind, Basis, Finding, Severity
 
 OVERDUE = Rule(
     code="overdue",
@@ -37,4 +37,44 @@ def _overdue(seen: Whole) -> Judged:
     return Judged(findings=(finding,))
 
 
+NON_ARRIVAL = Rule(
+    code="non_arrival",
+    eaeu_code=None,
+    severity=Severity.CRITICAL,
+    basis=Basis.CLOCK,
+    text="The delivery has not arrived a day after its deadline, and no enquiry has cleared it up.",
+)
+
+
+def _non_arrival(seen: Whole) -> Judged:
+    """From the deadline and the enquiry clock until the arrival's ``at`` or the enquiry's result,
+    whichever comes first."""
+    plan = seen.plan
+    if plan.cancelled or plan.released_ms is None:
+        return Judged()
+    start_ms = plan.deadline_ms + round(seen.limits.enquiry_s * 1000)
+    results = [act.t_ms for act in plan.acts if act.kind is ActKind.ENQUIRY_RESULT]
+    end_ms = min(
+        (t for t in (plan.arrived_ms, *results) if t is not None),
+        default=None,
+    )
+    last_ms = seen.now_ms if end_ms is None else end_ms
+    if last_ms < start_ms:
+        return Judged(clocks=(start_ms,) if end_ms is None else ())
+    if end_ms == start_ms:
+        return Judged()
+    finding = Finding(
+        code=NON_ARRIVAL.code,
+        device=None,
+        severity=NON_ARRIVAL.severity,
+        basis=NON_ARRIVAL.basis,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        provisional=end_ms is None,
+        evidence={"deadline_ms": plan.deadline_ms, "enquiry_s": seen.limits.enquiry_s},
+    )
+    return Judged(findings=(finding,))
+
+
 overdue = WholeDetector(rule=OVERDUE, find=_overdue)
+non_arrival = WholeDetector(rule=NON_ARRIVAL, find=_non_arrival)

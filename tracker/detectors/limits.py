@@ -46,6 +46,19 @@ class Limits(Struct, frozen=True, kw_only=True):
     legal_speed_kmh: float = 90.0
     """The legal speed of a lorry over 3.5 t on Kazakhstan's roads outside towns."""
 
+    break_after_s: float = 4.5 * 3600.0
+    """AETR art. 7: a driver takes a break at the latest after 4.5 h of driving."""
+    break_s: float = 45 * 60.0
+    """AETR art. 7: the length of that break."""
+    day_driving_s: float = 9 * 3600.0
+    """AETR art. 6: a driver drives at most 9 h a day."""
+    day_rest_s: float = 11 * 3600.0
+    """AETR art. 8: the shortest regular daily rest; then the next 9 h may begin."""
+    enquiry_s: float = 24 * 3600.0
+    """A day past the deadline a lorry that was merely slow has come: customs asks where it is."""
+    lane_deliveries: int = 20
+    """Fewer arrivals of a lane say nothing of what is usual there."""
+
 
 class DatedSettings(Struct, frozen=True, kw_only=True):
     """Thresholds that differ from the defaults, from a time on, for all that a scope covers.
