@@ -57,8 +57,8 @@ often drives at the limit, and the newest say so."""
 class Hours(Struct, frozen=True, kw_only=True):
     """What a driver has driven: since the last break and since the last daily rest, in seconds.
 
-    ``resting_ms``: since when the vehicle stands, or when it was last seen; from then on the driver
-    may be resting.
+    ``resting_ms``: since when the vehicle stands, or when it was last seen: from then on the driver
+    may be resting. None: he drives on.
     """
 
     since_break_s: float = 0.0
@@ -102,14 +102,14 @@ def earliest_arrival(remaining_m: float, at_ms: int, hours: Hours, limits: Limit
     """
     return min(
         int(max(at_ms, from_ms)) + ceil(journey_s(remaining_m, after, limits) * 1000)
-        for from_ms, after in _choices(at_ms, hours, limits)
+        for from_ms, after in _choices(hours, limits)
     )
 
 
 def reachable_until(remaining_m: float, deadline_ms: int, hours: Hours, limits: Limits) -> int:
     """The last moment (t, ms) at which `earliest_arrival` still is no later than the deadline."""
     latest = -inf
-    for from_ms, after in _choices(None, hours, limits):
+    for from_ms, after in _choices(hours, limits):
         leave_ms = deadline_ms - ceil(journey_s(remaining_m, after, limits) * 1000)
         if leave_ms >= from_ms:
             latest = max(latest, leave_ms)
@@ -118,15 +118,14 @@ def reachable_until(remaining_m: float, deadline_ms: int, hours: Hours, limits: 
     return int(latest)
 
 
-def _choices(at_ms: int | None, hours: Hours, limits: Limits) -> tuple[tuple[float, Hours], ...]:
+def _choices(hours: Hours, limits: Limits) -> tuple[tuple[float, Hours], ...]:
     """(from when, with which hours) the driver may go on; a rest begun is ended, or not."""
-    resting_ms = at_ms if hours.resting_ms is None else hours.resting_ms
-    now = (-inf if at_ms is None else at_ms, hours)
-    if resting_ms is None:
-        return (now,)
-    after_break = resting_ms + limits.break_s * 1000, replace(hours, since_break_s=0.0)
-    after_rest = resting_ms + limits.day_rest_s * 1000, FRESH
-    return (now, (ceil(after_break[0]), after_break[1]), (ceil(after_rest[0]), after_rest[1]))
+    at_once = (-inf, hours)
+    if hours.resting_ms is None:
+        return (at_once,)
+    break_ms = hours.resting_ms + ceil(limits.break_s * 1000)
+    rest_ms = hours.resting_ms + ceil(limits.day_rest_s * 1000)
+    return (at_once, (break_ms, replace(hours, since_break_s=0.0)), (rest_ms, FRESH))
 
 
 # ---------------------------------------------------------------- the fold
