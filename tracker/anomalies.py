@@ -31,13 +31,15 @@ from tracker.detectors.base import (
 )
 from tracker.detectors.clock import non_arrival, overdue
 from tracker.detectors.communication import SilenceState, deadline_ms, silence
+from tracker.detectors.course import course
 from tracker.detectors.eta import driving, late_risk
 from tracker.detectors.identity import identity_conflict
 from tracker.detectors.limits import Limits, LimitsInForce, in_force, version_of
 from tracker.detectors.power import battery_low
 from tracker.detectors.route import route_deviation
 from tracker.detectors.seal import seal_body_open, seal_cut
-from tracker.detectors.stop import unauthorised_stop
+from tracker.detectors.stop import stop
+from tracker.detectors.zones import border_exit, restricted_zone
 from tracker.model import (
     Around,
     BoundDevice,
@@ -70,7 +72,10 @@ __all__ = [
 
 DETECTORS: tuple[Detector[Any], ...] = (
     route_deviation,
-    unauthorised_stop,
+    course,
+    restricted_zone,
+    border_exit,
+    stop,
     seal_cut,
     seal_body_open,
     battery_low,
@@ -104,7 +109,7 @@ RULES: dict[str, Rule] = {
 WHOLE_CODES = frozenset(one.rule.code for one in WHOLE)
 """Codes that are found anew each time, whatever the fold began from."""
 
-VERSION = "3"
+VERSION = "4"
 """Of the stored state. A state of another version is not read: the delivery is folded anew."""
 
 _ASKED: dict[int, tuple[Detector[Any], ...]] = {}

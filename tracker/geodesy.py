@@ -44,6 +44,12 @@ def heading_deg(a: Point, b: Point) -> float:
     return float(_GEOD.inv(a[0], a[1], b[0], b[1])[0])
 
 
+def towards(a: Point, azimuth_deg: float, length_m: float) -> Point:
+    """The point at a distance from a, in a direction clockwise from north."""
+    lon, lat, _ = _GEOD.fwd(a[0], a[1], azimuth_deg, length_m)
+    return float(lon), float(lat)
+
+
 def along(a: Point, b: Point, fraction: float) -> Point:
     """The point at a fraction of the geodesic from a to b."""
     azimuth, _, length_m = _GEOD.inv(a[0], a[1], b[0], b[1])

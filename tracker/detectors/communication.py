@@ -7,7 +7,8 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tracker.detectors.base import Detector, Findings, Rule, Scene, found_by, point
+from tracker.detectors.base import Detector, Findings, Looks, Rule, Scene, found_by, point
+from tracker.detectors.gaps import GapFix, gap_evidence, slack_s
 from tracker.model import Basis, Finding, FoundBy, Severity, Step
 
 SILENCE = Rule(
@@ -23,23 +24,29 @@ MOST_SLEEP_S = 366 * 86_400.0
 """No device plans to sleep for longer than a year; as wire numbers go, it could be 1e308 s."""
 
 
-class LastFix(Struct, frozen=True, kw_only=True):
-    """Where the device last was, for the reasoning over a gap."""
+class SilenceState(Struct, frozen=True):
+    """The newest record: its time, the motion last stated, and the sleep it announced.
 
-    t_ms: int
-    lon: float
-    lat: float
-    progress_m: float | None
-
-
-class SilenceState(Struct, frozen=True, kw_only=True):
-    """The newest record: its time, the motion last stated, and the sleep it announced."""
+    ``gen``, ``seq``: which record that is. ``fix_ms`` …: the newest valid fix, for the reasoning
+    over a gap. All in one flat struct, by position: a new one is made with every record.
+    """
 
     last_ms: int | None = None
     moving: bool | None = None
     sleep_s: float = 0.0
-    found_by: FoundBy | None = None
-    fix: LastFix | None = None
+    gen: int = 0
+    seq: int = 0
+    fix_ms: int | None = None
+    lon: float = 0.0
+    lat: float = 0.0
+    progress_m: float | None = None
+
+    @property
+    def fix(self) -> GapFix | None:
+        """Where the device last was; None: not known."""
+        if self.fix_ms is None:
+            return None
+        return GapFix(t_ms=self.fix_ms, lon=self.lon, lat=self.lat, progress_m=self.progress_m)
 
 
 def limit_s(state: SilenceState, scene: Scene) -> float:
@@ -69,32 +76,31 @@ def _step(state: SilenceState, step: Step, scene: Scene) -> tuple[SilenceState, 
     seen = step.observation
     if not seen.timed:
         return state, ()
-    fix = _fix_of(step)
+    t_ms = seen.t_ms
     found: Findings = ()
-    due_ms = deadline_ms(state, scene)
-    if due_ms is not None and seen.t_ms > due_ms:
-        found = (_closed(state, scene, step, fix),)
-    state = SilenceState(
-        last_ms=seen.t_ms,
-        moving=state.moving if seen.moving is None else seen.moving,
-        sleep_s=seen.sleep_s,
-        found_by=found_by(seen),
-        fix=fix or state.fix,
-    )
-    return state, found
-
-
-def _fix_of(step: Step) -> LastFix | None:
-    fix = step.observation.fix
+    # The limit is never less than the grace: of the usual record no more need be asked.
+    if state.last_ms is not None and t_ms - state.last_ms > scene.limits.silence_grace_s * 1000:
+        due_ms = deadline_ms(state, scene)
+        if due_ms is not None and t_ms > due_ms:
+            found = (_closed(state, scene, step),)
+    moving = state.moving if seen.moving is None else seen.moving
+    fix = seen.fix
     if not step.valid or fix is None:
-        return None
+        where = (state.fix_ms, state.lon, state.lat, state.progress_m)
+        return SilenceState(t_ms, moving, seen.sleep_s, seen.gen, seen.seq, *where), found
     progress_m = step.place.progress_m if step.place else None
-    return LastFix(t_ms=step.observation.t_ms, lon=fix.lon, lat=fix.lat, progress_m=progress_m)
+    return SilenceState(
+        t_ms, moving, seen.sleep_s, seen.gen, seen.seq, t_ms, fix.lon, fix.lat, progress_m
+    ), found
 
 
-def _closed(state: SilenceState, scene: Scene, step: Step, fix: LastFix | None) -> Finding:
-    seen = step.observation
-    found = _finding(state, scene, end_ms=seen.t_ms, next_fix=fix, gap_end_ms=seen.t_ms)
+def _closed(state: SilenceState, scene: Scene, step: Step) -> Finding:
+    seen, fix = step.observation, step.observation.fix
+    next_fix = None
+    if step.valid and fix is not None:
+        progress_m = step.place.progress_m if step.place else None
+        next_fix = GapFix(t_ms=seen.t_ms, lon=fix.lon, lat=fix.lat, progress_m=progress_m)
+    found = _finding(state, scene, end_ms=seen.t_ms, next_fix=next_fix, gap_end_ms=seen.t_ms)
     return replace(found, found_by=found_by(seen))
 
 
@@ -118,11 +124,19 @@ def _finding(
     *,
     gap_end_ms: int,
     end_ms: int | None = None,
-    next_fix: LastFix | None = None,
+    next_fix: GapFix | None = None,
 ) -> Finding:
     assert state.last_ms is not None
-    slack_s = _slack_s(state, scene, gap_end_ms, next_fix)
-    high = slack_s >= scene.limits.silence_slack_high_s
+    fix, gap_s = state.fix, (gap_end_ms - state.last_ms) / 1000
+    high = slack_s(gap_s, fix, next_fix, scene.limits) >= scene.limits.silence_slack_high_s
+    evidence: dict[str, Any] = {
+        "limit_s": round(limit_s(state, scene), 3),
+        "moving": state.moving,
+        "last_fix": [fix.lon, fix.lat] if fix else None,
+        "next_fix": [next_fix.lon, next_fix.lat] if next_fix else None,
+    }
+    if end_ms is not None:  # while it lasts its length is no evidence: it grows by itself
+        evidence |= gap_evidence(gap_s, fix, next_fix, scene.limits)
     return Finding(
         code=SILENCE.code,
         device=scene.device.id,
@@ -130,58 +144,13 @@ def _finding(
         basis=SILENCE.basis,
         start_ms=state.last_ms,
         end_ms=end_ms,
-        geometry=_geometry(state.fix, next_fix),
-        evidence=_evidence(state, scene, next_fix, slack_s if end_ms is not None else None),
-        found_by=state.found_by,
+        geometry=_geometry(fix, next_fix),
+        evidence=evidence,
+        found_by=FoundBy(device=scene.device.id, gen=state.gen, seq=state.seq),
     )
 
 
-def _distance_m(a: LastFix | None, b: LastFix | None) -> float:
-    """Metres along the declared route between the fixes at the ends of a gap; 0 if not known."""
-    if a is None or b is None or a.progress_m is None or b.progress_m is None:
-        return 0.0
-    return abs(b.progress_m - a.progress_m)
-
-
-def _needed_s(a: LastFix | None, b: LastFix | None, scene: Scene) -> float:
-    """The shortest time for the way between two fixes along the declared route at legal speed."""
-    return _distance_m(a, b) / (scene.limits.legal_speed_kmh / 3.6)
-
-
-def _slack_s(state: SilenceState, scene: Scene, end_ms: int, next_fix: LastFix | None) -> float:
-    """Time of the gap that the declared road at legal speed does not account for, seconds.
-
-    The way is known between two fixes, so the time for it is taken from between them: of a way that
-    began before the silence (records without a fix) not all was made in it.
-    """
-    assert state.last_ms is not None
-    gap_s = (end_ms - state.last_ms) / 1000
-    if state.fix is None or next_fix is None:
-        return gap_s
-    between_s = (next_fix.t_ms - state.fix.t_ms) / 1000
-    return min(gap_s, max(0.0, between_s - _needed_s(state.fix, next_fix, scene)))
-
-
-def _evidence(
-    state: SilenceState, scene: Scene, next_fix: LastFix | None, slack_s: float | None
-) -> dict[str, Any]:
-    """What is known of the gap. While it lasts its length is not evidence: it grows by itself."""
-    evidence: dict[str, Any] = {
-        "limit_s": round(limit_s(state, scene), 3),
-        "moving": state.moving,
-        "last_fix": [state.fix.lon, state.fix.lat] if state.fix else None,
-        "next_fix": [next_fix.lon, next_fix.lat] if next_fix else None,
-    }
-    if slack_s is not None:
-        evidence["route_distance_m"] = round(_distance_m(state.fix, next_fix), 1)
-        evidence["shortest_min"] = round(_needed_s(state.fix, next_fix, scene) / 60, 1)
-        evidence["slack_min"] = round(slack_s / 60, 1)
-        # Out and back in the slack, at legal speed.
-        evidence["farthest_off_m"] = round(slack_s / 2 * scene.limits.legal_speed_kmh / 3.6)
-    return evidence
-
-
-def _geometry(a: LastFix | None, b: LastFix | None) -> dict[str, Any] | None:
+def _geometry(a: GapFix | None, b: GapFix | None) -> dict[str, Any] | None:
     if a is None:
         return None
     if b is None or (a.lon, a.lat) == (b.lon, b.lat):
@@ -189,4 +158,6 @@ def _geometry(a: LastFix | None, b: LastFix | None) -> dict[str, Any] | None:
     return {"type": "LineString", "coordinates": [[a.lon, a.lat], [b.lon, b.lat]]}
 
 
-silence = Detector(rule=SILENCE, state_type=SilenceState, step=_step, finish=_finish)
+silence = Detector(
+    rule=SILENCE, state_type=SilenceState, step=_step, finish=_finish, looks=Looks.ANY
+)
