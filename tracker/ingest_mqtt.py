@@ -44,6 +44,8 @@ IDLE_IN_TRANSACTION = "15s"
 
 STORED = Counter("tracker_records_stored_total", "Records stored.")
 REFUSED = Counter("tracker_records_refused_total", "Records put into quarantine.", ["reason"])
+for _reason in Reason:
+    REFUSED.labels(reason=str(_reason))  # from 0 on, so that the first refusal is seen as growth
 BATCH_SECONDS = Histogram("tracker_store_batch_seconds", "Duration of a storing transaction.")
 FAILED = Counter("tracker_store_failures_total", "Batches that had to be tried again.")
 NOT_OURS = Counter(

@@ -33,6 +33,26 @@ def test_ready_names_each_dependency(world: World, monkeypatch: pytest.MonkeyPat
     assert all(check["ok"] for check in checks.values())
 
 
+def test_what_the_broker_dropped_is_told_and_does_not_refuse(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracker.api.app.MODULES", READING)
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+        settings = settings_for(world.dsn, mqtt_port=broker.getsockname()[1])
+        client = TestClient(create_app(settings))
+        assert client.get("/readyz").json()["checks"]["broker"] == {"ok": True, "dropped": 0}
+        world.conn.execute(
+            "INSERT INTO ingest_workers (id, wanted, expires_at, backend_pid, backend_start,"
+            " sessions_up, broker_dropped) SELECT 'w', '{}', now() + interval '1 h', pid,"
+            " backend_start, 65, 7 FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        )
+        answer = client.get("/readyz")
+    assert answer.status_code == 200
+    told = answer.json()["checks"]["broker"]
+    assert (told["ok"], told["dropped"]) == (True, 7)
+    assert "dropped messages" in told["warning"]
+
+
 def test_not_ready_without_the_broker(app: FastAPI) -> None:
     answer = TestClient(app).get("/api/v1/readyz")
     assert answer.status_code == 503

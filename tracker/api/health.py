@@ -17,6 +17,7 @@ from tracker.api.metrics import HttpMetrics, Metrics
 from tracker.api.queries import answer
 from tracker.api.state import AppState, state_of
 from tracker.db.connect import raw
+from tracker.db.leases import Fleet, fleet
 from tracker.db.migrate import head_revision
 from tracker.db.reading_health import evaluator_lag_s, revision
 from tracker.errors import SetupError
@@ -108,13 +109,30 @@ def _head() -> str:
 
 
 def check_broker(state: AppState) -> dict[str, Any]:
-    """Whether the broker takes connections."""
+    """Whether the broker takes connections, and what it has dropped since its start.
+
+    Drops are told and never refuse: they are past, and our devices send again.
+    """
     host, port = state.settings.mqtt_host, state.settings.mqtt_port
     try:
         socket.create_connection((host, port), timeout=CONNECT_S).close()
     except OSError:
         return {"ok": False, "detail": "the broker takes no connection"}
-    return {"ok": True}
+    try:
+        with state.database.read() as session:
+            return {"ok": True, **_drops(fleet(raw(session)))}
+    except (*DATABASE_FAULTS, SetupError):
+        return {"ok": True}  # the database speaks for itself
+
+
+def _drops(ingest: Fleet) -> dict[str, Any]:
+    if not ingest.dropped:
+        return {"dropped": 0}
+    return {
+        "dropped": ingest.dropped,
+        "warning": "the broker's queue was full and it dropped messages: add ingest workers,"
+        " look at the database",
+    }
 
 
 def check_evaluator(state: AppState) -> dict[str, Any]:
