@@ -8,6 +8,7 @@ and what its driver has driven; `late_risk` reads it at a present.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil, inf, isinf
 from typing import Any, cast
 
@@ -298,6 +299,18 @@ def _late_risk(seen: Whole) -> Judged:
     if opened_ms != arrived_ms:
         found.append(_finding(seen, state, opened_ms, arrived_ms))
     return Judged(findings=tuple(found))
+
+
+def may_be_late(
+    plan: DeliveryPlan, limits: Limits, pairs: Mapping[str, Struct], now_ms: int
+) -> bool:
+    """Whether `late_risk` may find anything: only then its lane's history is asked for."""
+    if plan.cancelled or plan.released_ms is None or not plan.routes:
+        return False
+    state = cast(DrivingState | None, pairs.get(driving.rule.code))
+    if state is None:
+        return now_ms > _at_first(plan, limits)
+    return state.opened_ms is not None or now_ms > state.limit_ms
 
 
 def _finding(seen: Whole, state: DrivingState, start_ms: int, end_ms: int | None) -> Finding:
