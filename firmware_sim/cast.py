@@ -152,13 +152,17 @@ def _roles(
 ) -> Iterator[Role]:
     number = 0
     for group in scenario.deliveries:
-        waited_s = group.departures.first_minutes * 60
+        after_s, waited_s = 0, group.departures.first_minutes * 60
         for place in range(group.count):
-            rng = random.Random(f"{scenario.seed}/{group.group}/{place}")
-            after_s, waited_s = _departure(group, rng, waited_s)
+            name = f"{scenario.seed}/{group.group}"
+            # What those who leave together share comes from a generator of their own.
+            shared = random.Random(f"{name}/together/{place // group.together}")
+            own = random.Random(f"{name}/{place}")
+            if place % group.together == 0:
+                after_s, waited_s = _departure(group, own, waited_s)
             number += 1
             departs = begin + timedelta(seconds=after_s)
-            yield _role(scenario, group, lanes, number, prefix, departs, rng)
+            yield _role(scenario, group, lanes, number, prefix, departs, own, shared)
 
 
 def _departure(group: GroupSpec, rng: random.Random, waited_s: float) -> tuple[int, float]:
@@ -178,8 +182,9 @@ def _role(
     prefix: str,
     departs: datetime,
     rng: random.Random,
+    shared: random.Random,
 ) -> Role:
-    lane = lanes[_pick(group.road, rng)]
+    lane = lanes[_pick(group.road, shared)]
     acts = group.acts
     before, after = acts.crossing_minutes_before, acts.arrival_minutes_after
     return Role(
@@ -197,7 +202,7 @@ def _role(
             Due(kind=act.kind, after_s=amount(act.after_minutes, rng) * 60, fields=act.fields)
             for act in acts.others
         ),
-        plan=_vehicle(group, lane, f"{prefix}-{number:05d}", number, departs, rng),
+        plan=_vehicle(group, lane, f"{prefix}-{number:05d}", number, departs, rng, shared),
     )
 
 
@@ -208,6 +213,7 @@ def _vehicle(
     number: int,
     departs: datetime,
     rng: random.Random,
+    shared: random.Random,
 ) -> VehiclePlan:
     devices = [
         {
@@ -225,7 +231,7 @@ def _vehicle(
             "start": departs.isoformat(),
             "stops": group.stops,
             "slow": group.slow,
-            "plot": [make_plot(use.name, drawn(use.params, rng)) for use in group.plot],
+            "plot": [make_plot(use.name, drawn(use.params, shared)) for use in group.plot],
             "seed": rng.getrandbits(32),
             "periods": group.periods,
             "tail_s": group.tail_s,

@@ -1,4 +1,6 @@
-"""The command line: fleet, trip, replay, plots. Bad input is one line and exit code 2."""
+"""The command line: fleet, trip, replay, plots; `cli_scenario` adds those for scenarios.
+
+Bad input is one line and exit code 2."""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,10 +16,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from firmware_sim.build import build_fleet, make_key
+from firmware_sim.cli_scenario import add_commands
 from firmware_sim.device import Device, DeviceConfig
 from firmware_sim.edge import Broker
-from firmware_sim.errors import BrokerError, PlanError
+from firmware_sim.errors import PlanError
 from firmware_sim.fleet import Actor, Run, RunOptions
+from firmware_sim.guarded import guarded
 from firmware_sim.plan import Plan, parse_plan, read_plan, read_route
 from firmware_sim.plots import PLOTS
 from firmware_sim.replay import Replay, read_track, shifted
@@ -35,7 +39,14 @@ Port = Annotated[int, typer.Option(min=1, max=65535, help="Port of the broker.")
 Username = Annotated[str | None, typer.Option(help="Broker user of all devices.")]
 Password = Annotated[str | None, typer.Option(help="That user's password.")]
 TlsCa = Annotated[
-    Path | None, typer.Option(exists=True, help="CA certificate; turns TLS on.", dir_okay=False)
+    Path | None,
+    typer.Option(
+        "--ca", "--tls-ca", exists=True, help="CA certificate; turns TLS on.", dir_okay=False
+    ),
+]
+CertDir = Annotated[
+    Path | None,
+    typer.Option(exists=True, file_okay=False, help="Holds ID.crt and ID.key of each device."),
 ]
 Speed = Annotated[float, typer.Option(min=0.01, help="Device seconds in a real second.")]
 FlatOut = Annotated[bool, typer.Option("--flat-out", help="As fast as the server's acks allow.")]
@@ -55,20 +66,21 @@ def fleet(
     username: Username = None,
     password: Password = None,
     tls_ca: TlsCa = None,
+    cert_dir: CertDir = None,
     speed: Speed = 1.0,
     flat_out: FlatOut = False,
     exit_when_acked: ExitWhenAcked = False,
     ack_timeout: AckTimeout = 300.0,
 ) -> None:
     """Play a plan: many vehicles with their devices and plots."""
-    broker = Broker(host=host, port=port, username=username, password=password, tls_ca=tls_ca)
+    broker = _broker(host, port, username, password, tls_ca, cert_dir)
     options = RunOptions(
         speed=speed,
         flat_out=flat_out,
         exit_when_done=exit_when_acked,
         ack_timeout_s=ack_timeout,
     )
-    _guarded(lambda: _play_plan(read_plan(plan_file), broker, options))
+    guarded(lambda: _play_plan(read_plan(plan_file), broker, options))
 
 
 @app.command()
@@ -94,13 +106,14 @@ def trip(
     username: Username = None,
     password: Password = None,
     tls_ca: TlsCa = None,
+    cert_dir: CertDir = None,
     speed: Speed = 1.0,
     flat_out: FlatOut = False,
     exit_when_acked: ExitWhenAcked = False,
     ack_timeout: AckTimeout = 300.0,
 ) -> None:
     """Play one vehicle's trip, described by flags."""
-    broker = Broker(host=host, port=port, username=username, password=password, tls_ca=tls_ca)
+    broker = _broker(host, port, username, password, tls_ca, cert_dir)
     options = RunOptions(
         speed=speed,
         flat_out=flat_out,
@@ -121,7 +134,7 @@ def trip(
         }
         return _play_plan(parse_plan({"vehicles": [one]}, name="trip"), broker, options)
 
-    _guarded(play)
+    guarded(play)
 
 
 @app.command()
@@ -150,12 +163,13 @@ def replay(
     username: Username = None,
     password: Password = None,
     tls_ca: TlsCa = None,
+    cert_dir: CertDir = None,
     speed: Speed = 1.0,
     flat_out: FlatOut = False,
     ack_timeout: AckTimeout = 300.0,
 ) -> None:
     """Send a recorded track as a vehicle unit, with its own times or moved to now."""
-    broker = Broker(host=host, port=port, username=username, password=password, tls_ca=tls_ca)
+    broker = _broker(host, port, username, password, tls_ca, cert_dir)
     options = RunOptions(
         speed=speed,
         flat_out=flat_out,
@@ -174,7 +188,7 @@ def replay(
         config = _replay_config(device, key=key, gen=life if gen is None else gen, life=life)
         return _play([Replay(Device(config, random.Random(device)), points)], broker, options)
 
-    _guarded(play)
+    guarded(play)
 
 
 @app.command()
@@ -184,6 +198,24 @@ def plots() -> None:
         typer.echo(f"{name}: {(plot.__doc__ or '').strip()}")
         for field_name, field in plot.model_fields.items():
             typer.echo(f"    {field_name}={field.default}  {field.description}")
+
+
+def _broker(
+    host: str,
+    port: int,
+    username: str | None,
+    password: str | None,
+    tls_ca: Path | None,
+    cert_dir: Path | None,
+) -> Broker:
+    return Broker(
+        host=host,
+        port=port,
+        username=username,
+        password=password,
+        tls_ca=tls_ca,
+        cert_dir=cert_dir,
+    )
 
 
 def _play_plan(plan: Plan, broker: Broker, options: RunOptions) -> int:
@@ -218,18 +250,6 @@ def _play(
         err=True,
     )
     return 1
-
-
-def _guarded(play: Callable[[], int]) -> None:
-    try:
-        code = play()
-    except PlanError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
-    except BrokerError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-    raise typer.Exit(code)
 
 
 def _devices(seals: list[str], units: list[str], key: str | None) -> list[dict[str, Any]]:
@@ -288,3 +308,6 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals:
         raise PlanError(f"--param {text}: give NAME=VALUE")
     return name, value
+
+
+add_commands(app)

@@ -19,12 +19,14 @@ from firmware_sim.edge import Broker
 from firmware_sim.errors import PlanError
 from firmware_sim.fleet import Party, Run, RunOptions
 from firmware_sim.office import Office
+from firmware_sim.offroad import leaves_at_m
 from firmware_sim.report import FleetReport
 from firmware_sim.ride import Ride, build_rides
 from firmware_sim.scenario import Scenario
 from firmware_sim.setup import Registered, derived_keys, register
 from firmware_sim.timing import rfc3339, to_ms
 from firmware_sim.truthfile import Reports, reports_of, run_line, story_lines
+from firmware_sim.wire import Key
 
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 _PREFIX_ROOM = 50
@@ -70,19 +72,30 @@ def new_prefix(scenario: Scenario, now: datetime) -> str:
     return f"{scenario.name}-{word}"
 
 
-def cast_of(scenario: Scenario, *, prefix: str, now: datetime) -> Cast:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A cast that can be played, and where its vehicles leave their corridors, metres driven."""
+
+    cast: Cast
+    leaves_at_m: Mapping[str, list[float]]
+
+
+def checked_cast(scenario: Scenario, *, prefix: str, now: datetime) -> Checked:
     """The deliveries of a scenario, checked as far as can be without a server: PlanError."""
     if not prefix.replace("-", "").replace("_", "").isalnum() or not prefix.isascii():
         raise PlanError(f"--prefix {prefix!r}: give letters, digits, - and _ only")
     if len(prefix) > _PREFIX_ROOM:
         raise PlanError(f"--prefix {prefix!r}: give at most {_PREFIX_ROOM} characters")
     cast = draw_cast(scenario, prefix=prefix, now=now)
+    leaves: dict[str, list[float]] = {}
     for role in cast.roles:
         try:
-            make_draft(role.plan)
+            found = leaves_at_m(make_draft(role.plan).path, role.lane)
         except PlanError as error:
             raise PlanError(f"group {role.group.group}: {error}") from error
-    return cast
+        if found:
+            leaves[role.registration] = found
+    return Checked(cast=cast, leaves_at_m=leaves)
 
 
 def perform(
@@ -103,12 +116,13 @@ def perform(
     Raises PlanError, BrokerError or OfficeError, each with its remedy.
     """
     now = datetime.now(UTC)
-    cast = cast_of(scenario, prefix=prefix or new_prefix(scenario, now), now=now)
+    checked = checked_cast(scenario, prefix=prefix or new_prefix(scenario, now), now=now)
+    cast = checked.cast
     with ExitStack() as stack:
         began_s = time.monotonic()
         made, acts = _set_up(stack, cast, server, options, now=now, logins=logins, view=view)
         setup_s = time.monotonic() - began_s
-        rides = build_rides(cast, keys=made.keys, now=now, life=int(now.timestamp()))
+        rides = _rides(checked, made.keys, now)
         run = Run(rides, broker, options, logins=made.logins)
         pairs = list(zip(rides, run.parties, strict=True))
 
@@ -151,14 +165,25 @@ def rehearse(
 
     The same scenario, prefix and instant give the same bytes, truth included.
     """
-    cast = cast_of(scenario, prefix=prefix or scenario.name, now=now)
-    rides = build_rides(cast, keys=derived_keys(cast), now=now, life=int(now.timestamp()))
+    checked = checked_cast(scenario, prefix=prefix or scenario.name, now=now)
+    cast = checked.cast
+    rides = _rides(checked, derived_keys(cast), now)
     dry = DryRun(rides, until_ms=to_ms(now))
     count = dry.play(out, progress)
     if truth is not None:
         told = zip(rides, dry.made_ms, strict=True)
         _write_truth(truth, cast, now, ((r, reports_of(r, made)) for r, made in told))
     return cast, count
+
+
+def _rides(checked: Checked, keys: Mapping[str, Key], now: datetime) -> list[Ride]:
+    return build_rides(
+        checked.cast,
+        keys=keys,
+        now=now,
+        life=int(now.timestamp()),
+        leaves_at_m=checked.leaves_at_m,
+    )
 
 
 def _set_up(

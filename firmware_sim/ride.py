@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,8 @@ from firmware_sim.wire import Key, Message
 
 # The zone of a post is a circle of 500 m unless it has one of its own.
 _AT_POST_M = 1_000.0
+# Shorter stands are of no interest to anybody.
+_STOOD_MS = 900_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +36,17 @@ class Step:
 class Ride:
     """Plays a role. An actor of the run; its acts become known as time goes on."""
 
-    def __init__(self, role: Role, vehicle: Vehicle) -> None:
+    def __init__(self, role: Role, vehicle: Vehicle, *, leaves_at_m: Sequence[float] = ()) -> None:
+        """`leaves_at_m`: where on its path it leaves the declared corridor, metres driven."""
         self.role = role
         self.vehicle = vehicle
         self.label = vehicle.label
         self.start_ms = vehicle.start_ms
         self.driven_m = 0.0
+        self.off_road_ms: list[int] = []
+        self.stood_ms: list[tuple[int, int]] = []
+        self._leaves_at_m = deque(leaves_at_m)
+        self._still_ms: int | None = None
         self._start_odo_m = vehicle.truth.odo_m
         self._due = sorted(role.others, key=lambda due: due.after_s)
         self._done: list[Act] = []
@@ -68,6 +76,10 @@ class Ride:
         told = self.vehicle.tick()
         truth = self.vehicle.truth
         self.driven_m = truth.odo_m - self._start_odo_m
+        self._note_standing(truth.t_ms, truth.moving)
+        while self._leaves_at_m and truth.driven_m >= self._leaves_at_m[0]:
+            self._leaves_at_m.popleft()
+            self.off_road_ms.append(truth.t_ms)
         while self._due and truth.t_ms >= self.start_ms + self._due[0].after_s * 1000:
             due = self._due.pop(0)
             self._done.append(
@@ -79,6 +91,14 @@ class Ride:
                 )
             )
         return told
+
+    def _note_standing(self, t_ms: int, moving: bool) -> None:
+        if not moving:
+            self._still_ms = t_ms if self._still_ms is None else self._still_ms
+        elif self._still_ms is not None:
+            if t_ms - self._still_ms >= _STOOD_MS:
+                self.stood_ms.append((self._still_ms, t_ms))
+            self._still_ms = None
 
     def acts(self) -> list[Act]:
         """What people have done by now besides the release, in order of time.
@@ -140,10 +160,25 @@ class Ride:
         return [{"device_id": name, "state": state} for name, state in found.items()]
 
 
-def build_rides(cast: Cast, *, keys: Mapping[str, Key], now: datetime, life: int) -> list[Ride]:
-    """The deliveries of a cast, ready to be played; PlanError if places don't fit their road."""
+def build_rides(
+    cast: Cast,
+    *,
+    keys: Mapping[str, Key],
+    now: datetime,
+    life: int,
+    leaves_at_m: Mapping[str, Sequence[float]],
+) -> list[Ride]:
+    """The deliveries of a cast, ready to be played; PlanError if places don't fit their road.
+
+    `leaves_at_m`: by registration number, of those whose path leaves the declared corridor.
+    """
     return [
-        Ride(role, build_vehicle(_signed(role, keys), now=now, life=life)) for role in cast.roles
+        Ride(
+            role,
+            build_vehicle(_signed(role, keys), now=now, life=life),
+            leaves_at_m=leaves_at_m.get(role.registration, ()),
+        )
+        for role in cast.roles
     ]
 
 

@@ -258,6 +258,12 @@ class GroupSpec(_Part):
 
     group: Name
     count: int = Field(default=1, ge=1, le=100_000)
+    together: int = Field(
+        default=1,
+        ge=1,
+        le=50,
+        description="so many leave at the same instant on the same road, with the same draws",
+    )
     road: Chosen = Field(description="a road's name, or several with their weights")
     plot: Uses = Field(default=("honest",), validate_default=True)
     devices: tuple[DeviceSpec, ...] = (DeviceSpec(kind="seal"), DeviceSpec(kind="gps"))

@@ -34,12 +34,17 @@ class Reports:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """All that is known of one delivery."""
+    """All that is known of one delivery.
+
+    `off_road_ms`: when it left its road's corridor. `stood_ms`: from when to when it stood, where
+    that was a quarter of an hour or more.
+    """
 
     registration: str
     group: str
     km: float
-    corridor_m: float
+    off_road_ms: tuple[int, ...]
+    stood_ms: tuple[tuple[int, int], ...]
     truth: DeliveryTruth
     happenings: tuple[Happening, ...]
     reports: Mapping[str, Reports]
@@ -79,7 +84,8 @@ def _about(ride: Ride) -> dict[str, Any]:
     return {
         "group": ride.role.group.group,
         "road": ride.role.lane.code,
-        "corridor_m": ride.role.lane.spec.corridor_m,
+        "off_road_ms": ride.off_road_ms,
+        "stood_ms": ride.stood_ms,
         "km": round(ride.driven_m / 1000, 3),
         "devices": {m.device.config.id: m.device.config.kind for m in ride.mounts},
     }
@@ -178,7 +184,8 @@ def _story(registration: str, fields: dict[str, Any], half: _Half) -> Story:
         registration=registration,
         group=fields["group"],
         km=fields["km"],
-        corridor_m=fields["corridor_m"],
+        off_road_ms=tuple(fields["off_road_ms"]),
+        stood_ms=tuple((a, b) for a, b in fields["stood_ms"]),
         truth=DeliveryTruth(**{**known, "plots": tuple(known.get("plots", ()))}),
         happenings=tuple(half.happenings),
         reports=half.reports,
