@@ -21,6 +21,8 @@ TARGET = Path(__file__).parent.parent / "docs" / "rules.md"
 
 THRESHOLDS = {
     "route_deviation": "deviation_",
+    "wrong_direction": "wrong_direction_",
+    "checkpoint_missed": "checkpoint_",
     "unauthorised_stop": "stop_",
     "battery_low": "battery_",
     "silence": ("silence_", "legal_speed_"),

@@ -190,7 +190,7 @@ class FixFacts(Struct, frozen=True, kw_only=True):
     route. ``candidates``: the places on the route that may be meant, nearest first. ``zones``:
     those that contain it; ``crossed``: those that it is not in, but that the straight way from the
     valid fix before touches. ``route``: which of the delivery's declared routes is meant, from
-    0. ``abroad``: there are territory zones, and it lies in none of them.
+    0. ``home``: it lies in a territory zone; ``abroad``: there are such zones, and it lies in none.
     """
 
     fix_ms: int
@@ -203,6 +203,7 @@ class FixFacts(Struct, frozen=True, kw_only=True):
     speed_kmh: float | None = None
     heading_deg: float | None = None
     crossed: tuple[ZoneHit, ...] = ()
+    home: bool = False
     abroad: bool = False
     route: int = 0
 
@@ -406,11 +407,22 @@ class PlanPost(Struct, frozen=True, kw_only=True):
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True):
-    """A place to be passed. ``progress_m``: how far along the route its zone is left behind."""
+    """A place to be passed. ``progress_m``: how far along the route its zone is left behind.
+
+    ``from_ms``, ``to_ms``: while this version of its zone is in force; None: without a bound.
+    """
 
     zone: str
     progress_m: float
     mandatory: bool = True
+    from_ms: int | None = None
+    to_ms: int | None = None
+
+    def in_force(self, t_ms: int) -> bool:
+        """Whether its zone is there at a time."""
+        if self.from_ms is not None and t_ms < self.from_ms:
+            return False
+        return self.to_ms is None or t_ms < self.to_ms
 
 
 class DeclaredRoute(Struct, frozen=True, kw_only=True):

@@ -224,6 +224,7 @@ def _facts(wanted: Wanted, answer: Answer) -> FixFacts:
         candidates=merge_candidates(ProgressCandidate(*p) for p in answer.places if p[1] <= near),
         zones=_zone_hits(answer.zones, inside=True) if answer.zones else (),
         crossed=_zone_hits(answer.zones, inside=False) if answer.zones else (),
+        home=answer.home,
         abroad=answer.bounded and not answer.home,
         route=wanted.route,
         speed_kmh=position.speed_kmh,

@@ -25,10 +25,55 @@ class Limits(Struct, frozen=True, kw_only=True):
     deviation_return_factor: float = 0.9
     """Back inside means clearly inside, so that driving along the edge is one episode."""
 
+    wrong_direction_m: float = 5_000.0
+    """Farther than to the next place to turn, or back to a missed junction or fuel."""
+    wrong_direction_return_m: float = 2_000.0
+    """Clearly forward again: more than manoeuvring in a yard or at a pump."""
+    checkpoint_past_m: float = 5_000.0
+    """Past any approach road and queue of the checkpoint, whatever the fixes' spacing."""
+
     stop_radius_m: float = 150.0
     """A lorry park's length, and ten times the noise of a parked receiver."""
     stop_s: float = 15 * 60.0
     """Enough to open a container and hand goods over; longer than signals and level crossings."""
+    stop_trace_s: float = 10 * 60.0
+    """Stops as long as two vehicles need to hand goods over are compared with other deliveries'."""
+
+    separation_m: float = 300.0
+    """A road train, two antennas and the spread of two receivers' fixes, several times over."""
+    separation_s: float = 5 * 60.0
+    """Longer than one of the two needs to catch up after a cold start or a bad fix."""
+    separation_gap_s: float = 150.0
+    """Between fixes farther apart in time a vehicle's place is a guess, not a measurement."""
+    separation_still_m: float = 150.0
+    """What has come no farther than a stop's radius has stood, however long it was not heard."""
+
+    rendezvous_m: float = 100.0
+    """Two lorries side by side, or at the two ends of a lay-by."""
+    rendezvous_s: float = 10 * 60.0
+    """Enough to hand goods over from one to the other; longer than a greeting."""
+
+    jam_s: float = 3 * 60.0
+    """Weak interference comes and goes by radar and mobile masts; a jammer stays on."""
+    area_jam_vehicles: int = 3
+    """A jammer aboard blinds its own vehicle; three of different deliveries are under another's."""
+    area_jam_s: float = 10 * 60.0
+    """Within this time a column of vehicles enters a jammed area of one cell."""
+
+    spoof_jump_kmh: float = 200.0
+    """No lorry drives at 200 km/h; the same bound as for a valid fix."""
+    spoof_jump_fixes: int = 3
+    """Fewer fixes at a place are an accident of the receiver."""
+    spoof_jump_s: float = 60.0
+    """Less time at a place is an accident of the receiver."""
+    spoof_path_m: float = 10_000.0
+    """Over this way the noise of fixes and the error of an odometer are small."""
+    spoof_path_factor: float = 1.3
+    """Worn tyres and wrong settings make an odometer wrong by a tenth, not by a third."""
+    spoof_frozen_m: float = 2_000.0
+    """The wheels have turned for 2 km, and not one digit of the position has moved."""
+    spoof_clear_s: float = 10 * 60.0
+    """A forger who stops, stops for good; a receiver that was fooled needs minutes to recover."""
 
     battery_low_pct: float = 15.0
     """EAEU emergency code 05."""

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tracker.detectors.base import Detector, Findings, Rule, Scene, found_by, point
+from tracker.detectors.base import Detector, Findings, Looks, Rule, Scene, found_by, point
 from tracker.detectors.limits import Limits
 from tracker.model import Basis, Finding, FixFacts, FoundBy, Place, Severity, Step
 
@@ -144,5 +144,9 @@ def _evidence(state: DeviationState) -> dict[str, Any]:
 
 
 route_deviation = Detector(
-    rule=ROUTE_DEVIATION, state_type=DeviationState, step=_step, finish=_finish
+    rule=ROUTE_DEVIATION,
+    state_type=DeviationState,
+    step=_step,
+    finish=_finish,
+    looks=Looks.FIX,
 )

@@ -47,9 +47,9 @@ def seconds(t_ms: int | None) -> float | None:
     return None if t_ms is None else (t_ms - T0_MS) / 1000
 
 
-def zone(kind: str, code: str | None = None) -> ZoneHit:
+def zone(kind: str, code: str | None = None, max_dwell_s: float | None = None) -> ZoneHit:
     """A zone around a fix."""
-    return ZoneHit(code=code or f"Z-{kind}", kind=kind)
+    return ZoneHit(code=code or f"Z-{kind}", kind=kind, max_dwell_s=max_dwell_s)
 
 
 def place(progress_m: float, off_m: float = 0.0) -> tuple[float, float]:
@@ -67,6 +67,7 @@ def fix(
     acc_m: float = 5.0,
     half_width_m: float = 1000.0,
     zones: Sequence[ZoneHit] = (),
+    **facts: Any,
 ) -> FixFacts:
     """A fix with the facts that PostGIS would have found of it."""
     lon, lat = place(progress_m, off_m)
@@ -78,6 +79,7 @@ def fix(
         distance_m=abs(off_m),
         candidates=(ProgressCandidate(progress_m, abs(off_m), half_width_m),),
         zones=tuple(zones),
+        **facts,
     )
 
 
