@@ -110,9 +110,16 @@ def _number(value: object) -> bool:
 
 def _config(fields: Mapping[str, Any], _: DeviceConfig) -> Answer:
     changes = {name: value for name, value in fields.items() if name in _PERIOD_FIELDS}
-    if not changes or not all(_number(value) and value > 0 for value in changes.values()):
+    if not changes or not all(_limit(name, value) for name, value in changes.items()):
         raise RefusedError("bad_value")
     return Answer(periods=lambda periods: dataclasses.replace(periods, **changes))
+
+
+def _limit(name: str, value: object) -> bool:
+    # null turns off a limit that may be off; the two periods are always needed.
+    if value is None:
+        return name not in ("moving_s", "parked_s")
+    return _number(value) and value > 0  # type: ignore[operator]
 
 
 def _time(fields: Mapping[str, Any], _: DeviceConfig) -> Answer:

@@ -330,7 +330,7 @@ class Link:
         username, password = self._login
         self._send(
             mqtt5.connect(
-                self.device.config.id,
+                self.device.config.client_id or self.device.config.id,
                 keepalive_s=KEEPALIVE_S,
                 session_expiry_s=_SESSION_EXPIRY_S,
                 will=mqtt5.Will(topic=will.topic, payload=will.payload, retain=will.retain),

@@ -15,6 +15,7 @@ Format (YAML or JSON; every key not marked optional is needed):
         stops: [{at: [78.26, 43.60], minutes: 40}]    # optional planned stops, by place
         slow: [{at: [78.26, 43.60], radius_m: 4000, limit_kmh: 60}]   # optional towns
         plot: {name: diversion, params: {km: 8}}      # or a name, or a list of them
+        acts: [{kind: incident, at: 0.4, after_minutes: 10, fields: {code: 1}}]   # optional
         seed: 1                     # optional
         periods: {seal: {moving_s: 60}}               # optional, by kind
         tail_s: 600                 # optional: reports on so long after arrival
@@ -40,7 +41,8 @@ from pydantic import (
 )
 
 from firmware_sim.errors import PlanError
-from firmware_sim.plots import PLOTS, Plot
+from firmware_sim.plots import PLOTS, Behaviour
+from firmware_sim.truth import ActKind
 
 _MAX_U32 = 2**32 - 1
 _AGO = re.compile(r"now(?:-(\d+(?:\.\d+)?)([smhd]))?")
@@ -91,6 +93,20 @@ class SlowPlan(_Part):
     limit_kmh: float = Field(gt=0, le=130)
 
 
+class ActPlan(_Part):
+    """Something a person does, for a runner to send through the HTTP API; none of it is MQTT.
+
+    `at`: where, as a part of the way; 1 is on arrival. `after_minutes` may be negative.
+    `position`: lon, lat that is told, "here" for the vehicle's true place, or none.
+    """
+
+    kind: ActKind
+    at: float = Field(0.0, ge=0, le=1)
+    after_minutes: float = 0.0
+    position: Point | Literal["here"] | None = None
+    fields: dict[str, Any] = Field(default_factory=dict)
+
+
 class PeriodsPlan(_Part):
     """Reporting limits that differ from the contract's defaults."""
 
@@ -98,6 +114,8 @@ class PeriodsPlan(_Part):
     parked_s: float | None = Field(None, gt=0)
     distance_m: float | None = Field(None, gt=0)
     angle_deg: float | None = Field(None, gt=0)
+    speed_kmh: float | None = Field(None, gt=0)
+    sleep_s: float | None = Field(None, gt=0)
 
 
 def _read_start(value: str) -> str:
@@ -112,10 +130,10 @@ def _rfc3339(value: object) -> object:
 
 def _plots(value: object) -> object:
     entries = value if isinstance(value, list) else [value]
-    return tuple(entry if isinstance(entry, Plot) else _plot(entry) for entry in entries)
+    return tuple(entry if isinstance(entry, Behaviour) else _plot(entry) for entry in entries)
 
 
-def _plot(entry: object) -> Plot:
+def _plot(entry: object) -> Behaviour:
     name: object = entry if isinstance(entry, str) else None
     params: Any = {}
     if isinstance(entry, dict) and set(entry) <= {"name", "params"}:
@@ -138,7 +156,8 @@ class VehiclePlan(_Part):
     start_at_m: float = Field(0.0, ge=0)
     stops: tuple[StopPlan, ...] = ()
     slow: tuple[SlowPlan, ...] = ()
-    plot: Annotated[tuple[Plot, ...], BeforeValidator(_plots)] = ()
+    acts: tuple[ActPlan, ...] = ()
+    plot: Annotated[tuple[Behaviour, ...], BeforeValidator(_plots)] = ()
     seed: int = 0
     periods: dict[Literal["seal", "gps"], PeriodsPlan] = Field(default_factory=dict)
     tail_s: float = Field(600.0, ge=0)
@@ -163,8 +182,8 @@ class Plan(_Part):
         return self
 
 
-def make_plot(name: str, params: dict[str, Any]) -> Plot:
-    """A plot by name; ValueError names the remedy."""
+def make_plot(name: str, params: dict[str, Any]) -> Behaviour:
+    """A plot or behaviour by name; ValueError names the remedy."""
     if name not in PLOTS:
         raise ValueError(f"unknown plot {name}; known are {', '.join(PLOTS)}")
     try:

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
+
+CAPACITY = 20_000
+"""Records a device holds at least: a fortnight of a vehicle unit on the road all day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +58,19 @@ def _count(value: object) -> bool:
 
 
 class Store:
-    """Records in order of seq. One seq counter over all channels, starting at 1."""
+    """Records in order of seq. One seq counter over all channels, starting at 1.
 
-    def __init__(self) -> None:
+    A ring: with `capacity` records held, a new one takes the place of the oldest. Only that, an
+    ack, and a fault of the flash (`lose`) take records out.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        if capacity < 1:
+            raise ValueError("a store holds at least one record")
         self._kept: dict[int, Kept] = {}
         self._next_seq = 1
+        self.capacity = capacity
+        self.overwritten = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -80,8 +92,16 @@ class Store:
         """Lowest seq still held; with nothing held, the next one to come."""
         return next(iter(self._kept), self._next_seq)
 
+    @property
+    def full(self) -> bool:
+        """Whether the next record costs the oldest one."""
+        return len(self._kept) >= self.capacity
+
     def add(self, rest: bytes, *, event: bool) -> Kept:
         """Keep a new record under the next seq."""
+        if self.full:
+            del self._kept[next(iter(self._kept))]
+            self.overwritten += 1
         kept = Kept(seq=self._next_seq, rest=rest, event=event)
         self._kept[kept.seq] = kept
         self._next_seq += 1
@@ -89,7 +109,18 @@ class Store:
 
     def free(self, ack: Ack, *, but: Container[int] = ()) -> list[int]:
         """Delete what the ack covers and is not in `but`; returns the seqs deleted."""
-        covered = [seq for seq in self._kept if ack.covers(seq) and seq not in but]
+        covered = [
+            seq
+            for seq in takewhile(lambda seq: seq <= max(ack.upto, ack.high), self._kept)
+            if ack.covers(seq) and seq not in but
+        ]
         for seq in covered:
             del self._kept[seq]
         return covered
+
+    def lose(self, keep_newest: int = 0) -> list[int]:
+        """A page of flash goes bad: all but the newest records are gone; returns the lost seqs."""
+        lost = list(self._kept)[: len(self._kept) - keep_newest]
+        for seq in lost:
+            del self._kept[seq]
+        return lost

@@ -99,6 +99,14 @@ def sign(key: Key | None, topic_name: str, body: bytes) -> bytes:
     return body + b"\n" + key.kid.encode() + b"." + mac(key, topic_name, body)
 
 
+def spoilt(payload: bytes) -> bytes:
+    """The payload with a MAC that is well formed and wrong; an unsigned one gets such a one."""
+    body, trailer = split_trailer(payload)
+    kid = b"k0" if trailer is None else trailer.partition(b".")[0]
+    wrong = hashlib.sha256(b"wrong" + payload).digest()[:MAC_BYTES]
+    return body + b"\n" + kid + b"." + base64.urlsafe_b64encode(wrong).rstrip(b"=")
+
+
 def split_trailer(payload: bytes) -> tuple[bytes, bytes | None]:
     """(JSON body, trailer or None): the trailer stands after the last LF."""
     body, line_feed, trailer = payload.rpartition(b"\n")

@@ -60,7 +60,7 @@ def vehicle(**changes: Any) -> Vehicle:
     return build_vehicle(vehicle_plan(**changes), now=NOW, life=1)
 
 
-def drive(subject: Vehicle, *, hours: float = 12) -> list[Message]:
+def drive(subject: Vehicle, *, hours: float = 60) -> list[Message]:
     """Play a trip to its end, every device online when its radio is, acked at once."""
     sent: list[Message] = []
     while not subject.ended and subject.now_ms < subject.start_ms + hours * 3_600_000:

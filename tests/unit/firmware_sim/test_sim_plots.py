@@ -26,22 +26,26 @@ RECORD = {
         "v": {"const": 1},
         "gen": {"type": "integer", "minimum": 0, "maximum": 2**32 - 1},
         "seq": {"type": "integer", "minimum": 1},
-        "ts": {"type": "integer", "minimum": 1_420_070_400_000},
+        "ts": {"type": "integer", "minimum": 0},
         "tq": {"enum": ["gnss", "net", "rtc", "none"]},
         "hist": {"type": "boolean"},
         "why": {"enum": ["time", "dist", "angle", "speed", "ign", "mot", "evt", "boot", "poll"]},
         "fix": {
-            "required": ["t", "ok", "lat", "lon"],
+            "required": ["ok"],
+            "if": {"properties": {"ok": {"const": True}}},
+            "then": {"required": ["t", "lat", "lon", "src"]},
+            "else": {"properties": {"lat": False, "lon": False}},
             "properties": {
-                "ok": {"const": True},
-                "lat": {"type": "number", "minimum": 43, "maximum": 44},
-                "lon": {"type": "number", "minimum": 76, "maximum": 79},
+                "lat": {"type": "number", "minimum": -90, "maximum": 90},
+                "lon": {"type": "number", "minimum": -180, "maximum": 180},
+                "jam": {"enum": [0, 1, 2]},
+                "spoof": {"enum": [0, 1]},
                 "spd": {"type": "number", "minimum": 0, "maximum": 90},
                 "hdg": {"type": "number", "minimum": 0, "exclusiveMaximum": 360},
                 "hdop": {"type": "number", "exclusiveMinimum": 0},
                 "acc": {"type": "number", "exclusiveMinimum": 0},
                 "sat": {"type": "integer", "minimum": 4, "maximum": 40},
-                "src": {"const": "gnss"},
+                "src": {"enum": ["gnss", "lbs", "wifi", "last"]},
             },
         },
         "mot": {"properties": {"odo": {"type": "integer", "minimum": 0}}},
@@ -67,14 +71,32 @@ def off_route_m(truth: Truth) -> float:
     return DECLARED.nearest_m((truth.lon, truth.lat))[1]
 
 
+SEALS_2 = [{"id": f"s{n}", "kind": "seal", "gen": 0} for n in (1, 2)]
+
+
 def plotted(name: str, **params: Any) -> Vehicle:
-    return vehicle(plot={"name": name, "params": params})
+    devices = [*SEALS_2[: 2 if name == "device_swap" else 1], {"id": "g1", "kind": "gps", "gen": 0}]
+    return vehicle(plot={"name": name, "params": params}, devices=devices)
+
+
+# What is broken on purpose, and what starts to count anew.
+BROKEN = {"malformed", "oversized", "unknown_version", "forged"}
+RESTARTS = {"cloned_identity", "factory_reset"}
+# Records lost for good.
+HOLES = {"flash_loss", "store_full"}
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_every_plot_is_documented_and_sends_valid_records(name: str) -> None:
-    assert PLOTS[name].__doc__
+def test_every_plot_is_documented(name: str) -> None:
+    first = (PLOTS[name].__doc__ or "").splitlines()[0]
+    assert 10 < len(first) <= 100
+    assert first.endswith(".")
     assert all(field.description for field in PLOTS[name].model_fields.values())
+    assert not any(word in first for word in ("Base", "TODO"))
+
+
+@pytest.mark.parametrize("name", [name for name in PLOTS if name not in BROKEN])
+def test_every_plot_sends_valid_records(name: str) -> None:
     messages = drive(plotted(name))
     validator = jsonschema.Draft202012Validator(RECORD)
     for message in messages:
@@ -82,12 +104,11 @@ def test_every_plot_is_documented_and_sends_valid_records(name: str) -> None:
         assert message.records <= 100
     for device_id in ("s1", "g1"):
         made = list(records(messages, device_id))
+        assert made
         for record in made:
             validator.validate(record)
-        # Without a gap all is live, so seq grows by one over both channels.
-        if name != "coverage_gap":
-            assert [r["seq"] for r in made] == list(range(1, len(made) + 1))
-        assert {r["seq"] for r in made} == set(range(1, len(made) + 1))
+        if name not in RESTARTS | HOLES:
+            assert {r["seq"] for r in made} == set(range(1, max(r["seq"] for r in made) + 1))
 
 
 def test_honest_stays_on_the_route_within_noise() -> None:

@@ -1,0 +1,75 @@
+"""Faults and tricks, one by one: named, composable, with checked parameters and ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from firmware_sim.behaviours import clock, gnss, life, network, power, road, seal, traffic
+from firmware_sim.behaviours.base import Behaviour
+
+_ALL: tuple[type[Behaviour], ...] = (
+    network.CoverageGap,
+    network.DeadZones,
+    network.EventsBeforeBacklog,
+    network.StoreFull,
+    network.LostAcks,
+    network.LostPage,
+    network.HalfOpen,
+    network.ReconnectStorm,
+    network.Roaming,
+    life.RebootMidTrip,
+    life.CrashLoop,
+    life.FactoryReset,
+    life.PlannedSleep,
+    life.FirmwareUpdate,
+    life.ClonedIdentity,
+    clock.Clock1970,
+    clock.Clock1980,
+    clock.ClockRollover,
+    clock.ClockFuture,
+    clock.ClockDrift,
+    clock.ClockLocal,
+    gnss.ZeroFix,
+    gnss.FrozenFix,
+    gnss.Canyon,
+    gnss.OwnJammer,
+    gnss.AreaJamming,
+    gnss.SpoofedJump,
+    gnss.SpoofedDrag,
+    gnss.CellFixes,
+    power.BatteryDeath,
+    power.BatteryLow,
+    power.ColdNight,
+    power.PowerCut,
+    power.Tow,
+    power.IgnitionBounce,
+    power.OdometerStartsAnew,
+    power.CarriedAlong,
+    seal.RopeCut,
+    seal.CaseOpen,
+    seal.RopeCutOffline,
+    seal.CardUnlock,
+    seal.BleUnlock,
+    seal.RemoteUnlock,
+    seal.IllegalCard,
+    seal.WrongPins,
+    seal.MotorStuck,
+    seal.SelfTestFails,
+    seal.ContactBounce,
+    traffic.BadMac,
+    traffic.OldKid,
+    traffic.ReplayedMessages,
+    traffic.Malformed,
+    traffic.Oversized,
+    traffic.UnknownVersion,
+    traffic.Forged,
+    road.TachographRests,
+    road.NightDriving,
+    road.BadWeather,
+    road.SlowRoad,
+    road.CreepingQueue,
+    road.TrailerSwap,
+)
+BEHAVIOURS: Mapping[str, type[Behaviour]] = {behaviour.name: behaviour for behaviour in _ALL}
+
+__all__ = ["BEHAVIOURS", "Behaviour"]
