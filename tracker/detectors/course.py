@@ -56,14 +56,14 @@ class Missed(Struct, frozen=True, kw_only=True):
 
 class CourseState(Struct, frozen=True):
     """``top_m``, ``top_ms``: the farthest of the spell inside the corridor, and when last; None: in
-    no spell. ``route``: the declared route that all progress is on. ``judged_m``: how far along it
-    checkpoints have been asked for; None: no fix on it yet. ``touched``: checkpoints' zones.
+    no spell. ``route``: the declared route that all progress is on. ``ask_m``: how far along it the
+    next checkpoint is to be asked for; None: no fix on it yet. ``touched``: checkpoints' zones.
     """
 
     top_m: float | None = None
     top_ms: int = 0
     route: int = 0
-    judged_m: float | None = None
+    ask_m: float | None = None
     touched: tuple[str, ...] = ()
     missed: tuple[Missed, ...] = ()
     astray: Astray | None = None
@@ -78,7 +78,7 @@ def _step(state: CourseState, step: Step, scene: Scene) -> tuple[CourseState, Fi
         state = _touch(state, fix, scene)
     if fix.route != state.route:
         state, found = _on_another_route(state, step, scene)
-    if scene.plan.routes:
+    if state.ask_m is None or place.progress_m >= state.ask_m:
         state = _ask_for_checkpoints(state, step, fix, place, scene)
     if state.astray is None:
         return _go_on(state, step, fix, place, scene), found
@@ -122,9 +122,7 @@ def _go_on(
 
 def _top(state: CourseState, top_m: float, top_ms: int) -> CourseState:
     # Each honest fix comes by here: the constructor is a third of the cost of `replace`.
-    return CourseState(
-        top_m, top_ms, state.route, state.judged_m, state.touched, state.missed, None
-    )
+    return CourseState(top_m, top_ms, state.route, state.ask_m, state.touched, state.missed)
 
 
 def _while_astray(
@@ -175,25 +173,24 @@ def _ask_for_checkpoints(
     state: CourseState, step: Step, fix: FixFacts, place: Place, scene: Scene
 ) -> CourseState:
     """Each checkpoint is asked for once: when the vehicle is far enough past it."""
-    checkpoints = scene.plan.routes[fix.route].checkpoints
-    if not checkpoints:
-        return state
+    routes = scene.plan.routes
+    checkpoints = routes[fix.route].checkpoints if routes else ()
     past_m = scene.limits.checkpoint_past_m
-    judged_m = state.judged_m
-    if judged_m is None:
-        judged_m = _before_the_first_fix(place, past_m, scene, state.route)
-    elif place.progress_m <= judged_m:
-        return state
+    asked_m = state.ask_m
+    if asked_m is None:
+        asked_m = _before_the_first_fix(place, past_m, scene, state.route)
     t_ms = step.observation.t_ms
     missed = tuple(
         _missed(checkpoint, step, fix, place)
         for checkpoint in checkpoints
-        if judged_m < checkpoint.progress_m + past_m <= place.progress_m
+        if asked_m <= checkpoint.progress_m + past_m <= place.progress_m
         and checkpoint.mandatory
         and checkpoint.in_force(t_ms)
         and checkpoint.zone not in state.touched
     )
-    return replace(state, judged_m=max(judged_m, place.progress_m), missed=(*state.missed, *missed))
+    ahead = (c.progress_m + past_m for c in checkpoints)
+    ask_m = min((m for m in ahead if m > place.progress_m and m >= asked_m), default=inf)
+    return replace(state, ask_m=ask_m, missed=(*state.missed, *missed))
 
 
 def _before_the_first_fix(place: Place, past_m: float, scene: Scene, route: int) -> float:

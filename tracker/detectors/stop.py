@@ -6,7 +6,7 @@ allowed place that outlasts it, and the trace of a stop that other deliveries ar
 
 from __future__ import annotations
 
-from math import inf
+from math import cos, inf, radians
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -49,31 +49,30 @@ class Outside(Struct, frozen=True):
     dwell_s: float = 0.0
 
 
-class StopState(Struct, frozen=True):
-    """A run of fixes near its anchor, which is its first fix (greedy, in t* order).
+class Run(Struct, frozen=True):
+    """Fixes near an anchor, which is the first of them (greedy, in t* order).
 
     ``dwell_s``: the longest time that an allowed zone of the run is designated for; infinite where
     one has no such time, 0 where there was none. ``found_by``, ``overstayed_by``, ``traced_by``:
     the record that made each finding, kept from the first time on.
     """
 
-    anchor_ms: int | None = None
-    lon: float = 0.0
-    lat: float = 0.0
-    last_inside_ms: int = 0
-    fixes: int = 0
-    allowed_fixes: int = 0
+    anchor_ms: int
+    lon: float
+    lat: float
+    last_inside_ms: int
+    fixes: int
+    allowed_fixes: int
     zones: tuple[str, ...] = ()
     dwell_s: float = 0.0
     found_by: FoundBy | None = None
     overstayed_by: FoundBy | None = None
     traced_by: FoundBy | None = None
-    outside: Outside | None = None
 
     @property
     def duration_s(self) -> float:
         """From the anchor to the last fix inside."""
-        return 0.0 if self.anchor_ms is None else (self.last_inside_ms - self.anchor_ms) / 1000
+        return (self.last_inside_ms - self.anchor_ms) / 1000
 
     @property
     def authorised(self) -> bool:
@@ -81,8 +80,16 @@ class StopState(Struct, frozen=True):
         return 2 * self.allowed_fixes >= self.fixes
 
 
-def _begin(first: Outside) -> StopState:
-    return StopState(
+class StopState(Struct, frozen=True):
+    """The run that lasts, None before the first valid fix, and the one fix so far away from it."""
+
+    run: Run | None = None
+    outside: Outside | None = None
+
+
+def _begin(first: Outside) -> Run:
+    # Each second fix of a moving vehicle comes by here: by position it is quickest.
+    return Run(
         first.t_ms,
         first.lon,
         first.lat,
@@ -95,16 +102,22 @@ def _begin(first: Outside) -> StopState:
 
 
 def _step(state: StopState, step: Step, scene: Scene) -> tuple[StopState, Findings]:
-    fix = step.observation.fix
+    fix, run = step.observation.fix, state.run
     if not step.valid or fix is None:
         return state, ()
-    if state.anchor_ms is None:
-        return _begin(_outside(step.observation, fix)), ()
-    if _is_inside(state.lon, state.lat, fix, scene):
-        return _stay(state, step.observation, fix, scene), ()
+    if run is None:
+        return StopState(_begin(_outside(step.observation, fix))), ()
+    if _is_inside(run.lon, run.lat, fix, scene):
+        return StopState(_stay(run, step.observation, fix, scene)), ()
+    outside = _outside(step.observation, fix)
     if state.outside is None:
-        return replace(state, outside=_outside(step.observation, fix)), ()
-    return _leave(state, state.outside, step, fix, scene)
+        return StopState(run, outside), ()
+    # Two fixes in a row are away: the run is over and the first of them is the next anchor.
+    over = _findings(run, scene, over=True)
+    begun = _begin(state.outside)
+    if _is_inside(begun.lon, begun.lat, fix, scene):
+        return StopState(_stay(begun, step.observation, fix, scene)), over
+    return StopState(begun, outside), over
 
 
 def _outside(observation: Observation, fix: FixFacts) -> Outside:
@@ -121,128 +134,112 @@ def _outside(observation: Observation, fix: FixFacts) -> Outside:
     )
 
 
+_M_PER_DEG = 110_000.0
+"""Less than a degree of a meridian, or of the equator, has anywhere on the ellipsoid."""
+
+
 def _is_inside(lon: float, lat: float, fix: FixFacts, scene: Scene) -> bool:
-    return distance_m((lon, lat), (fix.lon, fix.lat)) <= scene.limits.stop_radius_m
+    radius_m = scene.limits.stop_radius_m
+    if abs(fix.lat - lat) * _M_PER_DEG > radius_m:
+        return False
+    # A vehicle that drives is far away; only near the radius is the exact distance worth its cost.
+    if radius_m * 1.1 < abs(fix.lon - lon) * _M_PER_DEG * cos(radians(lat)) < _FAR_M:
+        return False
+    return distance_m((lon, lat), (fix.lon, fix.lat)) <= radius_m
 
 
-def _stay(state: StopState, observation: Observation, fix: FixFacts, scene: Scene) -> StopState:
+_FAR_M = 1_000_000.0
+"""Beyond it a difference in longitude may be the short way round the globe."""
+
+
+def _stay(run: Run, observation: Observation, fix: FixFacts, scene: Scene) -> Run:
     here = _outside(observation, fix)
     stayed = replace(
-        state,
+        run,
         last_inside_ms=observation.t_ms,
-        fixes=state.fixes + 1,
-        allowed_fixes=state.allowed_fixes + here.allowed,
-        zones=tuple(sorted({*state.zones, *here.zones})) if here.zones else state.zones,
-        dwell_s=max(state.dwell_s, here.dwell_s),
-        outside=None,
+        fixes=run.fixes + 1,
+        allowed_fixes=run.allowed_fixes + here.allowed,
+        zones=tuple(sorted({*run.zones, *here.zones})) if here.zones else run.zones,
+        dwell_s=max(run.dwell_s, here.dwell_s),
     )
     return _noted(stayed, observation, scene)
 
 
-def _noted(state: StopState, observation: Observation, scene: Scene) -> StopState:
+def _noted(run: Run, observation: Observation, scene: Scene) -> Run:
     """The record that first makes a finding of the run is kept with it."""
-    if state.found_by is None and _is_unauthorised(state, scene):
-        state = replace(state, found_by=found_by(observation))
-    if state.overstayed_by is None and _is_overstayed(state):
-        state = replace(state, overstayed_by=found_by(observation))
-    if state.traced_by is None and _is_traced(state, scene):
-        state = replace(state, traced_by=found_by(observation))
-    return state
+    if run.found_by is None and _is_unauthorised(run, scene):
+        run = replace(run, found_by=found_by(observation))
+    if run.overstayed_by is None and _is_overstayed(run):
+        run = replace(run, overstayed_by=found_by(observation))
+    if run.traced_by is None and _is_traced(run, scene):
+        run = replace(run, traced_by=found_by(observation))
+    return run
 
 
-def _leave(
-    state: StopState, first_outside: Outside, step: Step, fix: FixFacts, scene: Scene
-) -> tuple[StopState, Findings]:
-    """Two fixes in a row are away: the run is over and the first of them is the next anchor."""
-    found = _findings(state, scene, over=True)
-    begun = _begin(first_outside)
-    if _is_inside(begun.lon, begun.lat, fix, scene):
-        return _stay(begun, step.observation, fix, scene), found
-    # Each second fix of a moving vehicle comes by here: the constructor is quicker than `replace`.
-    begun = StopState(
-        begun.anchor_ms,
-        begun.lon,
-        begun.lat,
-        begun.last_inside_ms,
-        1,
-        begun.allowed_fixes,
-        begun.zones,
-        begun.dwell_s,
-        None,
-        None,
-        None,
-        _outside(step.observation, fix),
-    )
-    return begun, found
+def _is_unauthorised(run: Run, scene: Scene) -> bool:
+    return not run.authorised and run.duration_s >= scene.limits.stop_s
 
 
-def _is_unauthorised(state: StopState, scene: Scene) -> bool:
-    return not state.authorised and state.duration_s >= scene.limits.stop_s
+def _is_overstayed(run: Run) -> bool:
+    return run.authorised and run.duration_s > run.dwell_s > 0
 
 
-def _is_overstayed(state: StopState) -> bool:
-    return state.authorised and state.duration_s > state.dwell_s > 0
+def _is_traced(run: Run, scene: Scene) -> bool:
+    return not run.authorised and run.duration_s >= scene.limits.stop_trace_s
 
 
-def _is_traced(state: StopState, scene: Scene) -> bool:
-    return not state.authorised and state.duration_s >= scene.limits.stop_trace_s
-
-
-def _findings(state: StopState, scene: Scene, *, over: bool) -> Findings:
-    if state.anchor_ms is None or state.anchor_ms == state.last_inside_ms:
+def _findings(run: Run, scene: Scene, *, over: bool) -> Findings:
+    if run.anchor_ms == run.last_inside_ms:
         return ()
     found: Findings = ()
-    if _is_unauthorised(state, scene):
-        found += (_finding(UNAUTHORISED_STOP, state, scene, state.found_by, over=over),)
-    if _is_overstayed(state):
-        found += (_overstay(state, scene, over=over),)
-    if _is_traced(state, scene):
-        found += (_finding(TRACE_STOP, state, scene, state.traced_by, over=over),)
+    if _is_unauthorised(run, scene):
+        found += (_finding(UNAUTHORISED_STOP, run, scene, run.found_by, over=over),)
+    if _is_overstayed(run):
+        found += (_overstay(run, scene, over=over),)
+    if _is_traced(run, scene):
+        found += (_finding(TRACE_STOP, run, scene, run.traced_by, over=over),)
     return found
 
 
-def _finding(
-    rule: Rule, state: StopState, scene: Scene, by: FoundBy | None, *, over: bool
-) -> Finding:
-    assert state.anchor_ms is not None
+def _finding(rule: Rule, run: Run, scene: Scene, by: FoundBy | None, *, over: bool) -> Finding:
     return Finding(
         code=rule.code,
         device=scene.device.id,
         severity=rule.severity,
         basis=rule.basis,
-        start_ms=state.anchor_ms,
-        end_ms=state.last_inside_ms if over else None,
-        geometry=point(state.lon, state.lat),
+        start_ms=run.anchor_ms,
+        end_ms=run.last_inside_ms if over else None,
+        geometry=point(run.lon, run.lat),
         evidence={
-            "duration_s": state.duration_s,
+            "duration_s": run.duration_s,
             "radius_m": scene.limits.stop_radius_m,
-            "fixes": state.fixes,
-            "fixes_in_allowed_zones": state.allowed_fixes,
-            "zones": list(state.zones),
+            "fixes": run.fixes,
+            "fixes_in_allowed_zones": run.allowed_fixes,
+            "zones": list(run.zones),
         },
         found_by=by,
     )
 
 
-def _overstay(state: StopState, scene: Scene, *, over: bool) -> Finding:
+def _overstay(run: Run, scene: Scene, *, over: bool) -> Finding:
     """It begins when the designated time is up, which is no record's own time."""
-    stop = _finding(OVERSTAY, state, scene, state.overstayed_by, over=over)
+    stop = _finding(OVERSTAY, run, scene, run.overstayed_by, over=over)
     return replace(
         stop,
-        start_ms=stop.start_ms + round(state.dwell_s * 1000),
+        start_ms=stop.start_ms + round(run.dwell_s * 1000),
         evidence={
-            "duration_s": round(state.duration_s - state.dwell_s, 3),
-            "designated_s": state.dwell_s,
-            "stood_s": state.duration_s,
-            "fixes": state.fixes,
-            "fixes_in_allowed_zones": state.allowed_fixes,
-            "zones": list(state.zones),
+            "duration_s": round(run.duration_s - run.dwell_s, 3),
+            "designated_s": run.dwell_s,
+            "stood_s": run.duration_s,
+            "fixes": run.fixes,
+            "fixes_in_allowed_zones": run.allowed_fixes,
+            "zones": list(run.zones),
         },
     )
 
 
 def _finish(state: StopState, scene: Scene) -> Findings:
-    return _findings(state, scene, over=False)
+    return () if state.run is None else _findings(state.run, scene, over=False)
 
 
 stop = Detector(
