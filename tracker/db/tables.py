@@ -330,6 +330,18 @@ class DeliveryAct(Base):
     data: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
 
 
+class ScanFile(Base):
+    """The picture of a container scan, as it came, with the act that records its verdict."""
+
+    __tablename__ = "scan_files"
+    delivery_id: Mapped[UUID] = mapped_column(ForeignKey("deliveries.id"), primary_key=True)
+    act_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    name: Mapped[str]
+    media_type: Mapped[str]
+    sha256: Mapped[str]
+    content: Mapped[bytes]
+
+
 class DeliveryRoute(Base):
     """A route declared on the way, in force from a time on; until the first of these: the
     delivery's own."""
@@ -684,6 +696,15 @@ class LimitSetting(Base):
     )
 
 
+class LimitVersion(Base):
+    """The thresholds behind a version that findings name: all of them, over time. Never changed."""
+
+    __tablename__ = "limit_versions"
+    version: Mapped[str] = mapped_column(primary_key=True)
+    in_force: Mapped[dict[str, Any]]
+    first_used_at: Mapped[datetime] = _now()
+
+
 class DeadZone(Base):
     """A cell in which many devices fall silent and come back, as known on a day."""
 
@@ -697,7 +718,10 @@ class DeadZone(Base):
 
 
 class Alert(Base):
-    """What a person handles: one open at a time for a (delivery, code)."""
+    """What a person handles: one open at a time for a (delivery, code).
+
+    ``escalation``: how often its time has passed without an end; ``escalated_to``: whose it is now.
+    """
 
     __tablename__ = "alerts"
     delivery_id: Mapped[UUID] = mapped_column(ForeignKey("deliveries.id"), primary_key=True)
@@ -711,6 +735,9 @@ class Alert(Base):
     assignee: Mapped[str | None]
     finding: Mapped[str | None]
     resolved_at: Mapped[datetime | None]
+    escalation: Mapped[int] = mapped_column(server_default=text("0"))
+    escalated_at: Mapped[datetime | None]
+    escalated_to: Mapped[str | None]
     __table_args__ = (
         UniqueConstraint("id"),
         Index(
@@ -721,6 +748,11 @@ class Alert(Base):
             postgresql_where=text("status IN ('open','acknowledged')"),
         ),
         Index("ix_alerts_raised", "raised_at", "id"),
+        Index(
+            "ix_alerts_due",
+            "due_at",
+            postgresql_where=text("status IN ('open','acknowledged')"),
+        ),
         CheckConstraint("status IN ('open','acknowledged','resolved','retracted')", name="status"),
     )
 
