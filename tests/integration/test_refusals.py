@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.support.seed import START, SeededDelivery, World, at, record
-from tracker.db.evaluation import FOREVER, case_files
+from tracker.db.evaluation import FOREVER, case_files, mark_clocks
 from tracker.db.redrive import Filter
 from tracker.db.refusals import other_bindings_of, refusals_of
 from tracker.detectors.identity import device_on_two, identity_conflicts
@@ -252,6 +252,69 @@ def test_a_key_put_right_takes_the_accusation_back(world: World, seal: str) -> N
     (row,) = world.conn.execute("SELECT id FROM quarantine").fetchall()
     assert left.quarantine_ids == row
     assert delivery.id in {id_ for id_, _ in marks(world)}
+
+
+# ---------------------------------------------------------------- judged
+
+
+def alert_of(world: World, delivery: SeededDelivery) -> tuple[Any, ...] | None:
+    return world.conn.execute(
+        "SELECT a.status, a.count, array_agg(h.what ORDER BY h.id) FROM alerts a"
+        " JOIN alert_history h ON h.alert_id = a.id"
+        " WHERE a.delivery_id = %s AND a.code = 'identity_conflict' GROUP BY a.delivery_id, a.id",
+        (delivery.id,),
+    ).fetchone()
+
+
+def judged(world: World, delivery: SeededDelivery, now: datetime) -> list[dict[str, Any]]:
+    world.judge(now=now)
+    return [a for a in world.anomalies(delivery) if a["code"] == "identity_conflict"]
+
+
+def test_an_episode_is_raised_grows_closes_by_the_clock_and_comes_again(
+    world: World, seal: str
+) -> None:
+    delivery = world.delivery([seal])
+    world.store([message(seal, b"{1", at(1))])
+    (young,) = judged(world, delivery, at(1.1))
+    assert (young["status"], young["device_id"], young["start_at"]) == ("open", seal, at(1))
+    assert young["evidence"]["count"] == 1
+
+    world.store([message(seal, b"{1", at(5))])
+    (grown,) = judged(world, delivery, at(5.1))
+    assert (grown["status"], grown["evidence"]["count"]) == ("open", 2)
+    alert = alert_of(world, delivery)
+    assert alert is not None
+    assert alert[:2] == ("open", 1)
+
+    mark_clocks(world.conn, at(15))  # of other rules; this one's comes a moment later
+    assert [a["status"] for a in judged(world, delivery, at(15))] == ["open"]
+    assert mark_clocks(world.conn, at(15.1)) == 1
+    (closed,) = judged(world, delivery, at(15.1))
+    assert (closed["status"], closed["end_at"]) == ("closed", at(5))
+
+    world.store([message(seal, b"{1", at(40))])
+    assert [a["status"] for a in judged(world, delivery, at(40.1))] == ["closed", "open"]
+    alert = alert_of(world, delivery)
+    assert alert is not None
+    assert alert[:2] == ("open", 2)
+
+
+def test_a_key_put_right_retracts_the_alert(world: World, seal: str) -> None:
+    delivery = world.delivery([seal])
+    late = Key(kid="2", secret=b"t" * 32)
+    world.store([message(seal, record(1, at(1), 76.0, 43.5), at(1), key=late)])
+    assert len(judged(world, delivery, at(2))) == 1
+    world.conn.execute(
+        "INSERT INTO device_keys (device_no, kid, secret)"
+        " SELECT device_no, '2', %s FROM devices WHERE id = %s",
+        (late.secret, seal),
+    )
+    redrive(lambda: begun(world), Filter(device=seal), traccar_topic="t")
+    assert judged(world, delivery, at(3)) == []
+    alert = alert_of(world, delivery)
+    assert alert is not None
+    assert (alert[0], alert[2][0], alert[2][-1]) == ("retracted", "raised", "retracted")
 
 
 # ---------------------------------------------------------------- what the bound keeps out
