@@ -15,7 +15,7 @@ import psycopg
 from bench.meter import Meter
 from tracker import pipeline
 from tracker.anomalies import Limits
-from tracker.db.telemetry import Ears
+from tracker.db.telemetry import Ears, Registry
 from tracker.ingest_mqtt import Acks
 from tracker.judging import Judging, Remembered
 from tracker.received import ack_of
@@ -62,10 +62,16 @@ class Run:
         self._acks = Acks(records=32, seconds=120)
         self._memory: dict[UUID, Remembered] = {}
         self._ears = Ears()
+        self._registry = Registry()
 
     def store(self, batch: Sequence[Incoming]) -> None:
         """Stage 1, committed, with the acks that it makes due."""
-        storing = Storing(incoming=batch, quarantine_per_device=QUARANTINE, ears=self._ears)
+        storing = Storing(
+            incoming=batch,
+            quarantine_per_device=QUARANTINE,
+            ears=self._ears,
+            registry=self._registry,
+        )
         with self._conn.transaction():
             for step in pipeline.STORE:
                 with self.meter.stage(f"store.{step.__name__}"):

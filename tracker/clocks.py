@@ -38,6 +38,8 @@ COLD_STARTS_MS: Final = (935_280_000_000, 1_554_595_200_000)
 """1999-08-22 and 2019-04-07: week 0 after the first and the second rollover, in which a receiver
 begins that has seen no satellite yet."""
 
+_SURELY_SET_MS: Final = COLD_STARTS_MS[-1] + DAY_MS
+
 PAST_MS: Final = 60 * DAY_MS
 """A backlog lasts at most 30 days (mqtt.md); a record that claims twice that is not that old."""
 
@@ -52,18 +54,21 @@ ZONE_MOST_MS: Final = 14 * 60 * 60_000
 """Time zones are whole or half hours, 14 hours at most."""
 
 
+_NOTHING: Final = TimeFlag(0)
+
+
 def time_of(record: Record, first_received_ms: int) -> tuple[int | None, TimeFlag]:
     """t* of a record in ms, and how it was found.
 
     ``fix.t`` if it is from GNSS and plausible, else ``ts`` if plausible and ``tq`` is not none,
     else None. ``IMPLAUSIBLE`` is set when a clock that should have served could not be believed.
     """
-    flags = TimeFlag(0)
+    flags = _NOTHING
     fix_ms = record.fix.t if record.fix is not None and from_gnss(record.fix) else None
     if fix_ms is not None:
         t_ms, flag = plausible(fix_ms, first_received_ms)
         if t_ms is not None:
-            return t_ms, flag | TimeFlag.FROM_FIX
+            return t_ms, TimeFlag.FROM_FIX if flag is _NOTHING else flag | TimeFlag.FROM_FIX
         flags |= TimeFlag.IMPLAUSIBLE
     if record.tq != "none":
         t_ms, flag = plausible(record.ts, first_received_ms)
@@ -85,10 +90,10 @@ def plausible(t_ms: int, first_received_ms: int) -> tuple[int | None, TimeFlag]:
     """
     latest_ms = first_received_ms + FUTURE_MS
     if EARLIEST_MS <= t_ms <= latest_ms:
-        return t_ms, TimeFlag(0)
+        return t_ms, _NOTHING
     if t_ms < EARLIEST_MS <= t_ms + ROLLOVER_MS <= latest_ms:
         return t_ms + ROLLOVER_MS, TimeFlag.ROLLOVER_CORRECTED
-    return None, TimeFlag(0)
+    return None, _NOTHING
 
 
 # ---------------------------------------------------------------- what ails a clock
@@ -133,7 +138,14 @@ class ClockReading(Struct, frozen=True, kw_only=True):
 
 def faults_of(record: Record, first_received_ms: int) -> TimeFlag:
     """The ``CLOCK_…`` flag of what is wrong with a record's ``ts``; none if nothing shows."""
-    return read_clock(record, first_received_ms).fault
+    return _fault(record, _gnss_time(record, first_received_ms), first_received_ms)
+
+
+def _fault(record: Record, gnss_ms: int | None, received_ms: int) -> TimeFlag:
+    fault = _absolute_fault(record.ts, received_ms)
+    if fault is not _NOTHING:
+        return fault
+    return _relative_fault(record.ts, gnss_ms, received_ms, live=record.hist is not True)
 
 
 def read_clock(record: Record, first_received_ms: int) -> ClockReading:
@@ -146,15 +158,12 @@ def read_clock(record: Record, first_received_ms: int) -> ClockReading:
     live = record.hist is not True
     reference_ms = first_received_ms if gnss_ms is None else gnss_ms
     ahead_ms = record.ts - reference_ms
-    fault = _absolute_fault(record.ts, first_received_ms)
-    if not fault:
-        fault = _relative_fault(record.ts, gnss_ms, first_received_ms, live=live)
     comparable = gnss_ms is not None or live or ahead_ms > 0
     return ClockReading(
         t_ms=reference_ms,
         offset_ms=max(-MOST_OFF_MS, min(ahead_ms, MOST_OFF_MS)) if comparable else None,
         exact=gnss_ms is not None,
-        fault=fault,
+        fault=_fault(record, gnss_ms, first_received_ms),
     )
 
 
@@ -167,13 +176,15 @@ def _gnss_time(record: Record, first_received_ms: int) -> int | None:
 
 def _absolute_fault(ts_ms: int, received_ms: int) -> TimeFlag:
     """Faults that the reading itself shows: no record was made at such a time."""
+    if ts_ms >= _SURELY_SET_MS and received_ms - PAST_MS <= ts_ms <= received_ms + FUTURE_MS:
+        return _NOTHING  # as nearly all are
     if ts_ms < YEAR_MS or GPS_START_MS <= ts_ms < GPS_START_MS + YEAR_MS:
         return TimeFlag.CLOCK_RESET  # the year counts from where the clock started
     if any(start <= ts_ms < start + DAY_MS < received_ms for start in COLD_STARTS_MS):
         return TimeFlag.CLOCK_RESET
     if plausible(ts_ms, received_ms)[1]:
         return TimeFlag.CLOCK_ROLLOVER
-    return TimeFlag.CLOCK_PAST if ts_ms < received_ms - PAST_MS else TimeFlag(0)
+    return TimeFlag.CLOCK_PAST if ts_ms < received_ms - PAST_MS else _NOTHING
 
 
 def _relative_fault(ts_ms: int, gnss_ms: int | None, received_ms: int, *, live: bool) -> TimeFlag:
@@ -187,7 +198,7 @@ def _relative_fault(ts_ms: int, gnss_ms: int | None, received_ms: int, *, live: 
         return TimeFlag.CLOCK_FUTURE
     if early_ms > OFF_MS or (gnss_ms is not None and gnss_ms - ts_ms > OFF_MS):
         return TimeFlag.CLOCK_OFF
-    return TimeFlag(0)
+    return _NOTHING
 
 
 def _is_zone(offset_ms: int) -> bool:

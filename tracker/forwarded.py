@@ -71,7 +71,7 @@ def _admit(
     read = [
         (i, adapters.adapt(i.topic, i.payload, traccar_topic=batch.traccar_topic)) for i in foreign
     ]
-    known = db.registered(conn, {a.device for _, a in read if isinstance(a, Adapted)})
+    known = batch.registry.devices(conn, {a.device for _, a in read if isinstance(a, Adapted)})
     for incoming, adapted in read:
         if isinstance(adapted, Rejected):
             batch.refuse(incoming, adapted, None, known=False)

@@ -21,7 +21,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from tracker.db import leases
-from tracker.db.telemetry import Ears, GenKey, Registered, Stale, read_received
+from tracker.db.telemetry import Ears, GenKey, Registered, Registry, Stale, read_received
 from tracker.exporter import exported_metrics
 from tracker.inbox import Command, Delivered, shards_of
 from tracker.links import Links
@@ -112,6 +112,7 @@ class Ingest:
         self._links = Links(settings, self._worker, term_s=settings.shard_lease_s)
         self._keeper = Keeper(settings, self._worker, self._links)
         self._ears = Ears()
+        self._registry = Registry()
         self._conn: psycopg.Connection[Any] | None = None
 
     def run(self) -> None:
@@ -218,6 +219,7 @@ class Ingest:
                 quarantine_bytes=self._settings.quarantine_bytes_per_device,
                 traccar_topic=self._settings.traccar_topic,
                 ears=self._ears,
+                registry=self._registry,
             )
         return ours, storing
 

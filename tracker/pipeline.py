@@ -18,7 +18,7 @@ from tracker import alerting, forwarded, judging, observing, storing, surroundin
 from tracker.adapters import TRACCAR_TOPIC
 from tracker.anomalies import Limits
 from tracker.db.quarantine import DEFAULT_BYTES
-from tracker.db.telemetry import Ears
+from tracker.db.telemetry import Ears, Registry
 from tracker.judging import Judging, Memory
 from tracker.payload import Reason, Rejected, Topic, parse_topic
 from tracker.storing import Incoming, Storing
@@ -45,11 +45,12 @@ def store(
     quarantine_bytes: int = DEFAULT_BYTES,
     traccar_topic: str = TRACCAR_TOPIC,
     ears: Ears | None = None,
+    registry: Registry | None = None,
 ) -> Storing:
     """Stage 1 for one batch. Returns the batch with what is to be acknowledged after the commit.
 
-    ``ears``: what the caller remembers of received numbers; it is told of the batch's by
-    `Storing.remember` after the commit.
+    ``ears``, ``registry``: what the caller remembers of received numbers and of devices; the first
+    is told of the batch's by `Storing.remember` after the commit.
 
     Raises:
         Stale: what is remembered does not hold; to be tried again with nothing remembered.
@@ -60,6 +61,7 @@ def store(
         quarantine_bytes=quarantine_bytes,
         traccar_topic=traccar_topic,
         ears=Ears() if ears is None else ears,
+        registry=Registry() if registry is None else registry,
     )
     for step in STORE:
         step(conn, batch)

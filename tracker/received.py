@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -27,8 +27,12 @@ class Received(Struct, frozen=True, kw_only=True):
         i = bisect_right(self.ranges, (seq, 2**63)) - 1
         return i >= 0 and self.ranges[i][0] <= seq < self.ranges[i][1]
 
-    def add(self, seqs: Iterable[int]) -> Received:
+    def add(self, seqs: Collection[int]) -> Received:
         """With more numbers received."""
+        if self.ranges and len(seqs) == 1:
+            low, end = self.ranges[-1]
+            if end in seqs:  # the next in order, as nearly always
+                return Received(ranges=(*self.ranges[:-1], (low, end + 1)), lo=self.lo)
         added = [(seq, seq + 1) for seq in set(seqs)]
         if not added:
             return self

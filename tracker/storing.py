@@ -28,6 +28,7 @@ from tracker.db.telemetry import (
     Message,
     NewRecord,
     Registered,
+    Registry,
 )
 from tracker.model import Record, from_ms
 from tracker.payload import (
@@ -79,14 +80,8 @@ class Arrived(Struct, frozen=True, kw_only=True):
     seq: int
     body: bytes
     outcome: Decoded | Rejected
-
-    @property
-    def gen_key(self) -> GenKey:
-        return self.source.device.device_no, self.gen
-
-    @property
-    def identity(self) -> Identity:
-        return self.source.device.device_no, self.gen, self.seq
+    gen_key: GenKey
+    identity: Identity
 
 
 @dataclass(kw_only=True)
@@ -109,6 +104,7 @@ class Storing:
     quarantine_bytes: int = quarantine.DEFAULT_BYTES
     traccar_topic: str = TRACCAR_TOPIC
     ears: Ears = field(default_factory=Ears)
+    registry: Registry = field(default_factory=Registry)
     authentic: list[Authentic] = field(default_factory=list)
     arrived: list[Arrived] = field(default_factory=list)
     fresh: list[Arrived] = field(default_factory=list)
@@ -172,7 +168,7 @@ def admit(conn: Connection, batch: Storing) -> None:
     """Take topics apart, look the senders up, check their signatures."""
     parsed = [(incoming, parse_topic(incoming.topic)) for incoming in batch.incoming]
     names = {topic.device for _, topic in parsed if isinstance(topic, Topic)}
-    known = db.registered(conn, names)
+    known = batch.registry.devices(conn, names) if names else {}
     for incoming, topic in parsed:
         if isinstance(topic, Rejected):
             batch.refuse(incoming, topic, None, known=False)
@@ -268,7 +264,16 @@ def _identified(message: Authentic, outcome: Decoded | Rejected) -> Arrived | No
         gen, seq, body = outcome.gen, outcome.seq, outcome.payload
     else:
         return None
-    return Arrived(source=message, gen=gen, seq=seq, body=body, outcome=outcome)
+    no = message.device.device_no
+    return Arrived(
+        source=message,
+        gen=gen,
+        seq=seq,
+        body=body,
+        outcome=outcome,
+        gen_key=(no, gen),
+        identity=(no, gen, seq),
+    )
 
 
 def _note(batch: Storing, arrived: Arrived) -> None:
@@ -380,7 +385,7 @@ def _new_record(batch: Storing, arrived: Arrived, record: Record) -> NewRecord:
         seq=arrived.seq,
         received_ms=received_ms,
         t_ms=t_ms,
-        flags=int(flags | faults_of(record, received_ms)),
+        flags=int(flags) | int(faults_of(record, received_ms)),
         lon=position.lon if position else None,
         lat=position.lat if position else None,
         body=arrived.body,

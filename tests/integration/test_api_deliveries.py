@@ -292,8 +292,8 @@ def test_the_list_filters_sorts_and_pages(world: ApiWorld, database: str) -> Non
     world.post(f"/deliveries/{made[1]['id']}/release", {})
     with psycopg.connect(database) as conn:
         conn.execute(
-            "INSERT INTO delivery_state (delivery_id, probability, expected_loss_kzt, level)"
-            " VALUES (%s, 0.5, 1000, 'high')",
+            "UPDATE delivery_state SET probability = 0.5, expected_loss_kzt = 1000, level = 'high'"
+            " WHERE delivery_id = %s",
             (made[1]["id"],),
         )
     ids = [d["id"] for d in made]

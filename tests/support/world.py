@@ -152,8 +152,8 @@ class World:
     def state(self, delivery: UUID, loss: int, level: str = "low") -> None:
         """What evaluation left of a delivery's risk."""
         self.conn.execute(
-            "INSERT INTO delivery_state (delivery_id, probability, expected_loss_kzt, level)"
-            " VALUES (%s, 0.1, %s, %s)", (delivery, loss, level),
+            "UPDATE delivery_state SET probability = 0.1, expected_loss_kzt = %s, level = %s"
+            " WHERE delivery_id = %s", (loss, level, delivery),
         )  # fmt: skip
 
     def alert(self, delivery: UUID, code: str, severity: str = "high", **more: Any) -> UUID:

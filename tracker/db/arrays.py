@@ -12,7 +12,7 @@ from uuid import UUID
 
 def numbers(values: Iterable[float | int | None]) -> str:
     """Floats or ints (None: NULL) as an array literal; ``repr`` is exact for floats."""
-    return "{" + ",".join(["NULL" if v is None else repr(v) for v in values]) + "}"
+    return "{" + repr([*values])[1:-1].replace("None", "NULL") + "}"
 
 
 def flags(values: Iterable[bool | None]) -> str:

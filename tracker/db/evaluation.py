@@ -61,26 +61,22 @@ def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]
     records of a mark that commits later are judged again, never missed. A retired delivery loses
     its marks and is not judged: its records are archived; what is left would show nothing.
     """
-    conn.execute(
-        """
-        INSERT INTO delivery_state (delivery_id)
-        SELECT DISTINCT m.delivery_id FROM dirty m JOIN deliveries d ON d.id = m.delivery_id
-        WHERE NOT EXISTS (SELECT 1 FROM delivery_state s WHERE s.delivery_id = m.delivery_id)
-        ON CONFLICT DO NOTHING
-        """
-    )
     ids = conn.execute(
         """
         SELECT s.delivery_id
-        FROM delivery_state s
-        JOIN (
-            SELECT delivery_id, min(marked_at) AS since FROM dirty GROUP BY delivery_id
-        ) m USING (delivery_id)
-        WHERE (s.retry_at IS NULL OR s.retry_at <= clock_timestamp() OR %(only)s::uuid IS NOT NULL)
-          AND (%(only)s::uuid IS NULL OR s.delivery_id = %(only)s)
-        ORDER BY m.since, s.delivery_id
+        FROM (
+            SELECT delivery_id, min(marked_at) AS since FROM dirty
+            WHERE %(only)s::uuid IS NULL OR delivery_id = %(only)s
+            GROUP BY delivery_id ORDER BY since, delivery_id
+        ) m
+        CROSS JOIN LATERAL (  -- one by one, until there are enough: never the whole table
+            SELECT s.delivery_id FROM delivery_state s
+            WHERE s.delivery_id = m.delivery_id
+              AND (s.retry_at IS NULL OR s.retry_at <= clock_timestamp()
+                   OR %(only)s::uuid IS NOT NULL)
+            FOR UPDATE SKIP LOCKED
+        ) s
         LIMIT %(limit)s
-        FOR UPDATE OF s SKIP LOCKED
         """,
         {"limit": limit, "only": only},
     ).fetchall()
@@ -94,7 +90,7 @@ def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]
         SELECT g.delivery_id, g.from_ms, d.version, d.status, s.assessed, s.evaluated_at
         FROM (
             SELECT delivery_id, CASE WHEN bool_and(from_t IS NOT NULL)
-                THEN (extract(epoch FROM min(from_t)) * 1000)::bigint END AS from_ms
+                THEN (date_part('epoch', min(from_t)) * 1000)::bigint END AS from_ms
             FROM gone GROUP BY delivery_id
         ) g
         JOIN deliveries d ON d.id = g.delivery_id
@@ -347,16 +343,23 @@ class StoredRecord(Struct, frozen=True):
 
 
 # records_after: all records of bound devices, within each binding, after the newest state. Times as
-# milliseconds and numbers for names, in binary: this is the widest road in the database.
+# milliseconds and numbers for names, in binary: this is the widest road in the database. The later
+# of the two beginnings as one bound, else the index would be read from the binding's start each
+# time; no t* is more than 5 min after its reception (`clocks.FUTURE_MS`), which leaves out the
+# partitions from before.
 _RECORDS = """
-SELECT c.n, t.device_no, (extract(epoch FROM t.received_at) * 1000)::bigint,
-       (extract(epoch FROM t.t_star) * 1000)::bigint, t.flags, t.body
-FROM unnest(%(ids)s::uuid[], %(after)s::bigint[]) WITH ORDINALITY AS c (delivery_id, after, n)
-JOIN bindings b USING (delivery_id)
-JOIN telemetry t ON t.device_no = b.device_no
-    AND t.t_star > to_timestamp(c.after / 1000.0) AND t.t_star >= b.bound_from
-    AND t.t_star < coalesce(b.bound_to, 'infinity')
-WHERE b.bound_from IS NOT NULL
+SELECT c.n, t.device_no, (date_part('epoch', t.received_at) * 1000)::bigint,
+       (date_part('epoch', t.t_star) * 1000)::bigint, t.flags, t.body
+FROM (
+    SELECT c.n, b.device_no, to_timestamp(c.after / 1000.0::float8) AS after,
+           greatest(b.bound_from, to_timestamp(c.after / 1000.0::float8)) AS since,
+           coalesce(b.bound_to, 'infinity') AS until
+    FROM unnest(%(ids)s::uuid[], %(after)s::bigint[]) WITH ORDINALITY AS c (delivery_id, after, n)
+    JOIN bindings b USING (delivery_id) WHERE b.bound_from IS NOT NULL
+    OFFSET 0
+) c
+JOIN telemetry t ON t.device_no = c.device_no AND t.t_star >= c.since AND t.t_star < c.until
+    AND t.t_star > c.after AND t.received_at >= c.since - interval '5 minutes'
 """
 
 # timeless_records: records without t* take that of the nearest lower number of their generation
@@ -433,13 +436,13 @@ def states_before(
     """
     rows = conn.execute(
         """
-        SELECT w.delivery_id, (extract(epoch FROM c.upto) * 1000)::bigint, c.state
+        SELECT w.delivery_id, (date_part('epoch', c.upto) * 1000)::bigint, c.state
         FROM unnest(%(ids)s::uuid[], %(before)s::bigint[], %(versions)s::text[])
             AS w (delivery_id, before, version)
         CROSS JOIN LATERAL (
             SELECT upto, state FROM checkpoints c
             WHERE c.delivery_id = w.delivery_id AND c.version = w.version
-              AND c.upto < to_timestamp(w.before / 1000.0)
+              AND c.upto < to_timestamp(w.before / 1000.0::float8)
             ORDER BY c.upto DESC LIMIT 1
         ) c
         """,
@@ -464,7 +467,7 @@ def forget_states_after(conn: Connection, upto_ms: Mapping[UUID, int | None]) ->
         """
         DELETE FROM checkpoints c
         USING unnest(%s::uuid[], %s::bigint[]) AS w (delivery_id, upto)
-        WHERE c.delivery_id = w.delivery_id AND c.upto > to_timestamp(w.upto / 1000.0)
+        WHERE c.delivery_id = w.delivery_id AND c.upto > to_timestamp(w.upto / 1000.0::float8)
         """,
         (
             uuids(upto_ms),
@@ -491,7 +494,7 @@ def keep_states(conn: Connection, states: Sequence[SavedState]) -> None:
         """
         DELETE FROM checkpoints c
         USING unnest(%(ids)s::uuid[], %(upto)s::bigint[]) AS w (delivery_id, upto_ms)
-        CROSS JOIN LATERAL to_timestamp(w.upto_ms / 1000.0) AS new (upto)
+        CROSS JOIN LATERAL to_timestamp(w.upto_ms / 1000.0::float8) AS new (upto)
         WHERE c.delivery_id = w.delivery_id AND c.upto < new.upto
           AND (c.upto >= date_trunc('hour', new.upto, 'UTC') OR c.upto < new.upto - %(keep)s)
         """,
@@ -500,7 +503,7 @@ def keep_states(conn: Connection, states: Sequence[SavedState]) -> None:
     conn.execute(
         """
         INSERT INTO checkpoints (delivery_id, upto, version, state)
-        SELECT w.delivery_id, to_timestamp(w.upto / 1000.0), w.version, w.state
+        SELECT w.delivery_id, to_timestamp(w.upto / 1000.0::float8), w.version, w.state
         FROM unnest(%(ids)s::uuid[], %(upto)s::bigint[], %(state)s::bytea[], %(versions)s::text[])
             AS w (delivery_id, upto, state, version)
         ON CONFLICT (delivery_id, upto) DO UPDATE

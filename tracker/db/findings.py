@@ -306,8 +306,9 @@ def write_standings(conn: Connection, standings: Sequence[Standing], *, now: dat
         UPDATE delivery_state s SET
             evaluated_at = %(now)s,
             next_clock_at = CASE
-                WHEN s.next_clock_at > %(now)s AND s.next_clock_at <= to_timestamp(w.clock / 1000.0)
-                THEN s.next_clock_at ELSE to_timestamp(w.clock / 1000.0) END,
+                WHEN s.next_clock_at > %(now)s
+                    AND s.next_clock_at <= to_timestamp(w.clock / 1000.0::float8)
+                THEN s.next_clock_at ELSE to_timestamp(w.clock / 1000.0::float8) END,
             progress_m = w.progress, probability = coalesce(w.p, s.probability),
             expected_loss_kzt = coalesce(w.loss, s.expected_loss_kzt),
             level = coalesce(w.level, s.level), assessed = coalesce(w.digest, s.assessed),
@@ -356,7 +357,7 @@ def write_positions(conn: Connection, newest: Sequence[tuple[UUID, int, Newest]]
         """
         INSERT INTO device_positions AS p (device_no, delivery_id, t, geom, speed_kmh,
             heading_deg, moving, progress_m, distance_m, updated_at)
-        SELECT w.no, w.delivery, to_timestamp(w.t / 1000.0),
+        SELECT w.no, w.delivery, to_timestamp(w.t / 1000.0::float8),
             ST_SetSRID(ST_MakePoint(w.lon, w.lat), 4326), w.speed, w.heading, w.moving,
             w.progress, w.distance, clock_timestamp()
         FROM unnest(%(no)s::int[], %(delivery)s::uuid[], %(t)s::bigint[], %(lon)s::float8[],

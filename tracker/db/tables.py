@@ -227,6 +227,17 @@ class DeviceKey(Base):
     expires_at: Mapped[datetime | None]
 
 
+class RegistryChange(Base):
+    """Counts the statements that changed `Device` or `DeviceKey`, by session (triggers do it).
+
+    The sum tells who remembers devices whether what he remembers still holds.
+    """
+
+    __tablename__ = "registry_changes"
+    slot: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    changes: Mapped[int] = mapped_column(BigInteger)
+
+
 class BrokerLogin(Base):
     """A device's password at the broker, as the hash that Mosquitto reads. The name is the id."""
 
@@ -358,7 +369,7 @@ class Binding(Base):
     __tablename__ = "bindings"
     delivery_id: Mapped[UUID] = mapped_column(ForeignKey("deliveries.id"), primary_key=True)
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    device_no: Mapped[int] = mapped_column(ForeignKey("devices.device_no"), index=True)
+    device_no: Mapped[int] = mapped_column(ForeignKey("devices.device_no"))
     bound_from: Mapped[datetime | None]
     bound_to: Mapped[datetime | None]
     released: Mapped[bool] = mapped_column(
@@ -372,6 +383,7 @@ class Binding(Base):
             using="gist",
             name="ex_bindings_device_time",
         ),
+        Index("ix_bindings_device", "device_no", "bound_from"),
     )
 
 
@@ -557,7 +569,8 @@ class Dirty(Base):
 class DeliveryState(Base):
     """Where evaluation stands: one small row a delivery.
 
-    ``evaluated_at`` names the last judgement: who remembers it may go on from what it found.
+    Made with the delivery, by a trigger. ``evaluated_at`` names the last judgement: who remembers
+    it may go on from what it found.
     """
 
     __tablename__ = "delivery_state"

@@ -93,6 +93,34 @@ def registered(conn: psycopg.Connection[Any], ids: Iterable[str]) -> dict[str, R
     }
 
 
+class Registry:
+    """The registered devices that a worker has heard of, with their keys.
+
+    They are read again when anything in the registry has changed: a new key or a device that is
+    gone counts from the next batch on.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, Registered] = {}
+        self._changes: int | None = None
+
+    def devices(self, conn: psycopg.Connection[Any], ids: Iterable[str]) -> dict[str, Registered]:
+        """The registered ones among these device ids, with all their keys."""
+        row = conn.execute("SELECT sum(changes)::bigint FROM registry_changes").fetchone()
+        changes = row[0] if row else None
+        if changes is None or changes != self._changes or len(self._known) > MOST_KNOWN:
+            self._known.clear()
+        self._changes = changes
+        wanted = set(ids)
+        if unknown := wanted - self._known.keys():
+            self._known |= registered(conn, unknown)
+        return {id_: self._known[id_] for id_ in wanted if id_ in self._known}
+
+
+MOST_KNOWN = 200_000
+"""Devices remembered, half a kilobyte each."""
+
+
 # ---------------------------------------------------------------- identity
 
 
@@ -143,7 +171,7 @@ class Ears:
 # lock_received: what is received of a generation cannot change until the transaction ends.
 _LOCK_RECEIVED = """
 SELECT device_no, gen, received::text, lo, version,
-       (extract(epoch FROM newest_t_star) * 1000)::bigint
+       (date_part('epoch', newest_t_star) * 1000)::bigint
 FROM device_received
 WHERE (device_no, gen) IN (SELECT * FROM unnest(%(no)s::int[], %(gen)s::bigint[]))
 ORDER BY device_no, gen FOR UPDATE
@@ -247,12 +275,12 @@ def _latest(received_ms: int, newest: NewRecord | None) -> Latest:
 _SAVE_RECEIVED = """
 UPDATE device_received d SET
     received = w.received::int8multirange, lo = w.lo, version = d.version + 1,
-    last_received_at = coalesce(to_timestamp(w.last / 1000.0), d.last_received_at),
+    last_received_at = coalesce(to_timestamp(w.last / 1000.0::float8), d.last_received_at),
     newest_seq = coalesce(w.seq, d.newest_seq),
     newest_received_at = CASE WHEN w.seq IS NULL THEN d.newest_received_at
-        ELSE to_timestamp(w.seq_received / 1000.0) END,
+        ELSE to_timestamp(w.seq_received / 1000.0::float8) END,
     newest_t_star = CASE WHEN w.seq IS NULL THEN d.newest_t_star
-        ELSE to_timestamp(w.t / 1000.0) END
+        ELSE to_timestamp(w.t / 1000.0::float8) END
 FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::text[], %s::bigint[], %s::bigint[],
     %s::bigint[], %s::bigint[], %s::bigint[])
     AS w (device_no, gen, version, received, lo, last, seq, seq_received, t)
@@ -407,12 +435,13 @@ def _mark(
     conn.execute(
         """
         INSERT INTO dirty (delivery_id, from_t)
-        SELECT b.delivery_id, to_timestamp(min(t.low) / 1000.0)
+        SELECT b.delivery_id, to_timestamp(min(t.low) / 1000.0::float8)
         FROM unnest(%(no)s::int[], %(low)s::bigint[], %(high)s::bigint[])
              AS t (device_no, low, high)
         JOIN bindings b USING (device_no)
-        WHERE b.bound_from IS NOT NULL AND b.bound_from <= to_timestamp(t.high / 1000.0)
-          AND (b.bound_to IS NULL OR b.bound_to > to_timestamp(t.low / 1000.0))
+        WHERE b.device_no = ANY(%(no)s::int[])  -- says it again, for the quicker index
+          AND b.bound_from IS NOT NULL AND b.bound_from <= to_timestamp(t.high / 1000.0::float8)
+          AND (b.bound_to IS NULL OR b.bound_to > to_timestamp(t.low / 1000.0::float8))
         GROUP BY b.delivery_id
         UNION ALL
         SELECT DISTINCT b.delivery_id, NULL::timestamptz
@@ -447,7 +476,7 @@ def update_shown(conn: psycopg.Connection[Any], records: Sequence[NewRecord]) ->
     conn.execute(
         """
         INSERT INTO device_state AS s (device_no, last_received_at, last_t_star, last_body)
-        SELECT no, to_timestamp(received / 1000.0), to_timestamp(t / 1000.0), body
+        SELECT no, to_timestamp(received / 1000.0::float8), to_timestamp(t / 1000.0::float8), body
         FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bytea[])
             AS w (no, received, t, body)
         ON CONFLICT (device_no) DO UPDATE SET

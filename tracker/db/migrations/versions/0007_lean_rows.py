@@ -24,6 +24,26 @@ LEFT JOIN signed_messages m ON m.device_no = t.device_no AND m.id = t.message_id
 WHERE t.trailer IS NOT NULL OR t.message_id IS NOT NULL
 """
 
+# Made with the delivery, so that claiming one need not look for those that have none.
+FIRST_STATE = """
+CREATE FUNCTION first_state() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO delivery_state (delivery_id) SELECT id FROM made ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$
+"""
+
+# One count a session and not one for all, so that none waits for another's transaction.
+NOTE_CHANGE = """
+CREATE FUNCTION note_registry_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO registry_changes AS c (slot, changes) VALUES (pg_backend_pid() % 1024, 1)
+    ON CONFLICT (slot) DO UPDATE SET changes = c.changes + 1;
+    RETURN NULL;
+END $$
+"""
+REGISTRY = ("devices", "device_keys")
+
 
 def upgrade() -> None:
     op.execute(
@@ -67,6 +87,28 @@ def upgrade() -> None:
     )
     op.drop_constraint("fk_signed_messages_device_no", "signed_messages", type_="foreignkey")
     op.execute(SIGNED_RECORDS)
+    op.execute(FIRST_STATE)
+    op.execute(
+        "CREATE TRIGGER first_state AFTER INSERT ON deliveries REFERENCING NEW TABLE AS made"
+        " FOR EACH STATEMENT EXECUTE FUNCTION first_state()"
+    )
+    op.execute(
+        "INSERT INTO delivery_state (delivery_id) SELECT id FROM deliveries ON CONFLICT DO NOTHING"
+    )
+    op.create_table(
+        "registry_changes",
+        sa.Column("slot", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("changes", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("slot", name=op.f("pk_registry_changes")),
+    )
+    op.execute(NOTE_CHANGE)
+    for table in REGISTRY:
+        op.execute(
+            f"CREATE TRIGGER note_registry_change AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE"
+            f" ON {table} FOR EACH STATEMENT EXECUTE FUNCTION note_registry_change()"
+        )
+    op.drop_index("ix_bindings_device_no", table_name="bindings")
+    op.create_index("ix_bindings_device", "bindings", ["device_no", "bound_from"])
     for table in HOT:
         op.execute(
             f"ALTER TABLE {table} SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05)"
@@ -76,6 +118,14 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in HOT:
         op.execute(f"ALTER TABLE {table} RESET (fillfactor, autovacuum_vacuum_scale_factor)")
+    op.drop_index("ix_bindings_device", table_name="bindings")
+    op.create_index("ix_bindings_device_no", "bindings", ["device_no"])
+    for table in REGISTRY:
+        op.execute(f"DROP TRIGGER note_registry_change ON {table}")
+    op.execute("DROP FUNCTION note_registry_change()")
+    op.drop_table("registry_changes")
+    op.execute("DROP TRIGGER first_state ON deliveries")
+    op.execute("DROP FUNCTION first_state()")
     op.execute("DROP VIEW signed_records")
     # Whole again: with the body twice, as before.
     op.execute(
