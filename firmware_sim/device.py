@@ -17,7 +17,7 @@ from firmware_sim.commands import Answer, Commands
 from firmware_sim.store import CAPACITY, Ack, Kept, Store
 from firmware_sim.triggers import DEFAULT_PERIODS, Periods, Trigger, Triggers
 from firmware_sim.wire import Channel, Key, Kind, Message
-from firmware_sim.world import Fix, Truth, World
+from firmware_sim.world import Condition, Fix, Truth, World
 
 Order = Literal["oldest", "newest", "interleaved"]
 """Which end of the backlog goes first; interleaved: oldest first, live records in between."""
@@ -90,6 +90,7 @@ class Device:
         self._cold = config.cold_start
         self._overfull = False
         self._world: World | None = None
+        self._felt: Condition | None = None
         self._clock_shift_ms = 0
         self._key = config.key
         self._wrong_mac = False
@@ -102,7 +103,8 @@ class Device:
         if not body.alive:
             self.alive = self.online = False
             return []
-        self._feel(world)
+        if body is not self._felt or world is not self._world:
+            self._feel(world)
         if not body.powered or self._rests(now_ms, world):
             self.resting, self.online = True, False
             return []
@@ -119,7 +121,8 @@ class Device:
 
     def record(self, now_ms: int, world: World, trigger: Trigger) -> list[Message]:
         """Make one record now; the message is empty as long as the device is not online."""
-        self._feel(world)
+        if world is not self._world or world.condition is not self._felt:
+            self._feel(world)
         messages = self._keep(now_ms, world, trigger)
         if self.store.full and not self._overfull:
             self._overfull = True
@@ -143,6 +146,7 @@ class Device:
     def _feel(self, world: World) -> None:
         """Take over what the device's condition says of the device itself."""
         self._world, body = world, world.condition
+        self._felt = body
         self._clock_shift_ms = body.clock_ms
         self._key = body.key or self.config.key
         self._wrong_mac = body.wrong_mac

@@ -50,6 +50,11 @@ class Effect:
         """The effect as it begins here and now; one with a state of its own returns a new one."""
         return self
 
+    @property
+    def under_way(self) -> bool:
+        """Whether the trip is not over before this has come to its end."""
+        return False
+
     def apply(self, body: Condition, age_s: float) -> Condition:
         """The device's condition `age_s` seconds after it began."""
         raise NotImplementedError
@@ -269,6 +274,11 @@ class _Motion:
         self._drive = drive
         self._truth = drive.truth()
 
+    @property
+    def arrived(self) -> bool:
+        """Whether it has come to its end."""
+        return self._drive.arrived
+
     def at(self, now_ms: int) -> Truth:
         """The truth at an instant not before the last one asked."""
         while self._drive.next_ms <= now_ms and not (
@@ -283,6 +293,11 @@ class _Riding(Effect):
     began_ms: int
     feigned: bool
     motion: _Motion
+
+    @property
+    def under_way(self) -> bool:
+        """A device that was carried off is followed to where it comes to rest."""
+        return not (self.feigned or self.motion.arrived or math.isfinite(self.duration_s))
 
     def apply(self, body: Condition, age_s: float) -> Condition:
         """The ride's motion in place of the vehicle's, or shown in place of the truth."""

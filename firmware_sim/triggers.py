@@ -82,7 +82,13 @@ class Triggers:
         truth = world.truth
         if self._record_ms is None:
             return self._boot(now_ms, world)
-        found = [*self._events(world), *self._motion(now_ms, truth)]
+        found: list[Trigger] = []
+        if world.condition is not self._body or self._fed_otherwise(truth.ext_mv):
+            found += self._events(world)
+        if truth.moving:
+            self._moved_ms = now_ms
+        if truth.moving != self.mov or truth.ignition != self._ignition:
+            found += self._motion(now_ms, truth)
         if not found and (why := self._routine(now_ms, truth)):
             found.append(Trigger(why=why))
         return found
@@ -114,19 +120,17 @@ class Triggers:
             self._body, self._pace = body, body.pace
         yield from self._power(world.truth.ext_mv)
 
-    def _power(self, ext_mv: int | None) -> Iterator[Trigger]:
+    def _fed_otherwise(self, ext_mv: int | None) -> bool:
         if ext_mv is None:
-            return
-        if self._ext_ok and ext_mv < _EXT_CUT_MV:
-            self._ext_ok = False
-            yield Trigger(why="evt", code="ext_cut")
-        elif not self._ext_ok and ext_mv >= _EXT_OK_MV:
-            self._ext_ok = True
-            yield Trigger(why="evt", code="ext_ok")
+            return False
+        return ext_mv < _EXT_CUT_MV if self._ext_ok else ext_mv >= _EXT_OK_MV
+
+    def _power(self, ext_mv: int | None) -> Iterator[Trigger]:
+        if self._fed_otherwise(ext_mv):
+            self._ext_ok = not self._ext_ok
+            yield Trigger(why="evt", code="ext_ok" if self._ext_ok else "ext_cut")
 
     def _motion(self, now_ms: int, truth: Truth) -> Iterator[Trigger]:
-        if truth.moving:
-            self._moved_ms = now_ms
         mov = truth.moving or (self.mov and now_ms - self._moved_ms < _STANDING_MS)
         if mov != self.mov:
             self.mov = mov

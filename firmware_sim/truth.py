@@ -8,6 +8,7 @@ the detection contract, with or without a detector of today.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
@@ -140,7 +141,7 @@ class DeliveryTruth:
 class Expect:
     """An expectation before the trip: its window is the happening's, widened by these seconds.
 
-    `whole_trip`: no window at all.
+    inf leaves that side of it open; `whole_trip` both.
     """
 
     code: str
@@ -159,8 +160,11 @@ class Expect:
         plain = Expectation(code=self.code, device=self.device, kind=self.kind)
         if self.whole_trip:
             return plain
-        from_ms, to_ms = start_ms - round(self.before_s * 1000), end_ms + round(self.after_s * 1000)
-        return replace(plain, from_ms=from_ms, to_ms=to_ms)
+        return replace(
+            plain,
+            from_ms=None if math.isinf(self.before_s) else start_ms - round(self.before_s * 1000),
+            to_ms=None if math.isinf(self.after_s) else end_ms + round(self.after_s * 1000),
+        )
 
 
 class Told(Protocol):

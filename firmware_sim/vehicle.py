@@ -69,11 +69,17 @@ class Mount:
     def step(self, truth: Truth, since_ms: int, happening: Sequence[_Begun]) -> list[Message]:
         """Look at the world at this instant; `since_ms`: when the trip began."""
         self._wear(truth.t_ms, since_ms, happening)
-        self.world = World(truth=self._sensed(truth), condition=self.body, locate=self._locate)
-        messages = self.device.step(truth.t_ms, self.world)
-        if not self.wants_link and self.device.online and not self.leaves_cleanly:
-            self.device.lost()
-        self.heard.extend(m for m in messages if m.records)
+        sensed = truth if self.body is self._base else self._sensed(truth)
+        if self.world is None:
+            self.world = World(truth=sensed, condition=self.body, locate=self._locate)
+        else:
+            self.world.truth, self.world.condition = sensed, self.body
+        device = self.device
+        messages = device.step(truth.t_ms, self.world)
+        if device.online and not self.wants_link and not self.leaves_cleanly:
+            device.lost()
+        if messages:
+            self.heard.extend(m for m in messages if m.records)
         return messages
 
     def act(self, pulse: Pulse, now_ms: int) -> list[Message]:
@@ -94,8 +100,10 @@ class Mount:
             self._base_due_ms = now_ms + _BASE_EVERY_MS
             self._base = self._unharmed(now_ms, since_ms)
             self._worn = None
-        mine = [b for b in happening if self.befallen(b.effect.devices)]
-        if all(begun.effect.steady for begun in mine):
+        mine = [b for b in happening if self.befallen(b.effect.devices)] if happening else []
+        if not mine:
+            self.body, self._worn = self._base, None
+        elif all(begun.effect.steady for begun in mine):
             names = tuple(begun.number for begun in mine)
             if self._worn is not None and self._worn[1] == names:
                 self.body = self._worn[0]
@@ -215,7 +223,9 @@ class Vehicle:
             return False
         if self.now_ms > self._arrived_ms + self._tail_ms + _GAP_MAX_MS:
             return True
-        return not self._due and not any(_cut_off(mount.body) for mount in self.mounts)
+        if self._due or any(begun.effect.under_way for begun in self._happening):
+            return False
+        return not any(_unheard(mount) for mount in self.mounts)
 
     # -- ground truth ------------------------------------------------------------------------
 
@@ -355,8 +365,10 @@ def _folded(happening: Sequence[_Begun], body: Condition, now_ms: int) -> Condit
     return body
 
 
-def _cut_off(body: Condition) -> bool:
-    return body.alive and body.powered and not body.radio
+def _unheard(mount: Mount) -> bool:
+    """Whether the device has something to say and will be able to, later."""
+    body = mount.body
+    return body.alive and body.powered and (not body.radio or mount.device.resting)
 
 
 def _temperature_c(t_ms: int) -> float:

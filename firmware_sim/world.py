@@ -108,9 +108,12 @@ class Fix:
     src: Source = "gnss"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class World:
-    """All a device can sense at one instant. `locate` is asked only when a record is made."""
+    """All a device can sense now: its owner keeps it up to date, instant by instant.
+
+    `locate` is asked only when a record is made.
+    """
 
     truth: Truth
     condition: Condition

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from firmware_sim.actions import Pulse, Reboot
 from firmware_sim.behaviours.base import MINUTE_S, Placed, may, must, never
-from firmware_sim.draft import Draft
+from firmware_sim.draft import Draft, Outcome
 from firmware_sim.effects import Devices, Drag, Jamming, change
 from firmware_sim.errors import PlanError
 
@@ -98,6 +98,10 @@ class OwnJammer(Placed):
         )
         return draft.with_effect(jammer).with_happening(told)
 
+    def outcome(self) -> Outcome:
+        """The jammer is the driver's."""
+        return Outcome(honest=False, rank_high=True)
+
 
 class AreaJamming(Placed):
     """Somebody jams a place: every vehicle near it has no fix as long as it is there."""
@@ -160,6 +164,10 @@ class SpoofedJump(Placed):
         )
         return draft.with_effect(jump).with_happening(told)
 
+    def outcome(self) -> Outcome:
+        """Somebody has gone to great lengths."""
+        return Outcome(honest=False, rank_high=True)
+
 
 class SpoofedDrag(Placed):
     """A spoofer draws the fixes off the truth so slowly that no jump is seen."""
@@ -192,6 +200,10 @@ class SpoofedDrag(Placed):
             devices=self.devices,
         )
         return draft.with_effect(drag).with_happening(told)
+
+    def outcome(self) -> Outcome:
+        """Somebody has gone to great lengths."""
+        return Outcome(honest=False, rank_high=True)
 
 
 class CellFixes(Placed):

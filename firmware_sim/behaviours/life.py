@@ -6,7 +6,7 @@ from pydantic import Field
 
 from firmware_sim.actions import Pulse, Reboot, Sleep, UpdateFirmware
 from firmware_sim.behaviours.base import MINUTE_S, Placed, may, must, never
-from firmware_sim.draft import Draft
+from firmware_sim.draft import Draft, Outcome
 from firmware_sim.effects import Devices, Ride, change
 from firmware_sim.geo import away
 from firmware_sim.wire import Kind
@@ -144,3 +144,7 @@ class ClonedIdentity(Placed):
             )
             .with_happening(told)
         )
+
+    def outcome(self) -> Outcome:
+        """Nobody clones a seal by accident."""
+        return Outcome(honest=False, rank_high=True)

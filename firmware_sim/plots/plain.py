@@ -67,3 +67,7 @@ class UnauthorisedStop(PlacedPlot):
         at_m = draft.at_m(self.at)
         told = self.told(at_m, *stop_expects(self.minutes), duration_s=self.minutes * 60)
         return draft.with_stop(at_m, self.minutes).with_happening(told)
+
+    def outcome(self) -> Outcome:
+        """Nothing shows that anything was taken, and nobody was told."""
+        return Outcome(honest=False)
