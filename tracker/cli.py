@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tracker.commands import quarantine, reference, retention
+from tracker.commands import evidence, quarantine, reference, retention
 from tracker.commands.broker import broker_app, ca_app
 from tracker.commands.replay import replay_command
 from tracker.embedded.stack import RunningStack, StackOptions, running_stack
@@ -32,6 +32,7 @@ app.add_typer(ca_app, name="ca")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(retention.app, name="retention")
 app.add_typer(reference.app, name="reference")
+app.add_typer(evidence.app, name="evidence")
 app.command("replay")(replay_command)
 
 DataOption = Annotated[Path, typer.Option("--data", help="Directory of all data; kept.")]

@@ -57,5 +57,9 @@ class Unauthenticated(TrackerError):
     """The caller is not known (HTTP 401)."""
 
 
+class Unavailable(TrackerError):
+    """Something that the call needs is not set up; the text says what and how."""
+
+
 class SetupError(TrackerError):
     """The machine, a port, a disk or a service is not as needed; the text says what to do."""

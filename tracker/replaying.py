@@ -21,6 +21,7 @@ from tracker.anomalies import (
     VERSION,
     Fold,
     Limits,
+    LimitsInForce,
     fold,
     in_force,
     present,
@@ -66,6 +67,7 @@ class Replay(Struct, frozen=True, kw_only=True):
     now: datetime
     settings_version: str
     rules_version: str
+    in_force: LimitsInForce
     records: int
     pending: bool
     observations: tuple[Observation, ...]
@@ -115,6 +117,7 @@ def replay(
         now=batch.now,
         settings_version=rules.version,
         rules_version=VERSION,
+        in_force=rules,
         records=len(case.observations),
         pending=standing.pending,
         observations=tuple(case.observations),

@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     zone_radius_m: float = Field(
         500.0, gt=0, le=50000, description="Radius of the zone of a post that declares none, m."
     )
+    evidence_key: Path | None = Field(
+        None, description="File with the Ed25519 key that signs evidence packs (PEM)."
+    )
     basemap: Path | None = Field(None, description="A PMTiles file to use as the basemap.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Log level.")
 

@@ -36,6 +36,7 @@ MODULES: Final = (
     "tracker.api.anomalies",
     "tracker.api.alerts",
     "tracker.api.risk",
+    "tracker.api.evidence",
     "tracker.api.positions",
     "tracker.api.stream",
     "tracker.api.tiles",

@@ -49,12 +49,13 @@ def get_map(
     ] = False,
 ) -> Response:
     """Track, declared route with its corridor, anomalies, zones and posts, and the reasons."""
-    report = _report(reader, session, delivery_id, lang)
+    report = report_on(reader, session, delivery_id, lang)
     page = delivery_report(report, locale=lang, static_base=None if whole else "/static/vendor")
     return HTMLResponse(page)
 
 
-def _report(reader: Reader, session: Reading, delivery_id: UUID, lang: str) -> DeliveryReport:
+def report_on(reader: Reader, session: Reading, delivery_id: UUID, lang: str) -> DeliveryReport:
+    """What the report on a delivery shows."""
     conn = reader.conn
     row = require_delivery(conn, reader.scope, delivery_id)
     route_id = row["route_id"]

@@ -27,6 +27,7 @@ from tracker.errors import (
     NotFound,
     TrackerError,
     Unauthenticated,
+    Unavailable,
 )
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -55,6 +56,7 @@ STATUS: Final[tuple[tuple[type[TrackerError], int, str], ...]] = (
     (Conflict, 409, "conflict"),
     (NotFound, 404, "not-found"),
     (Forbidden, 403, "forbidden"),
+    (Unavailable, 503, "unavailable"),
     (Unauthenticated, 401, "unauthenticated"),
     (TooManyAttempts, 429, "too-many-attempts"),
 )

@@ -43,6 +43,8 @@ anomalies.read            all      all      own      all      all      all
 alerts.read               all      all      own      all      all      all
 alerts.handle             all      all      -        -        -        -
 risk.read                 all      all      -        all      all      all
+evidence.read             all      all      own      -        all      -
+replay.read               all      -        -        all      all      -
 positions.read            all      all      own      all      all      all
 stream.read               all      all      own      all      all      all
 quarantine.read           all      -        -        -        all      all

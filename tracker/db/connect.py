@@ -49,11 +49,20 @@ class Database:
             },
         )
         self._reading = self.engine.execution_options(postgresql_readonly=True)
+        self._one_moment = self.engine.execution_options(
+            postgresql_readonly=True, isolation_level="REPEATABLE READ"
+        )
 
     @contextmanager
     def read(self) -> Iterator[ReadSession]:
         """A read-only transaction."""
         with ReadSession(self._reading) as session:
+            yield session
+
+    @contextmanager
+    def snapshot(self) -> Iterator[ReadSession]:
+        """A read-only transaction that sees one moment, however long it lasts."""
+        with ReadSession(self._one_moment) as session:
             yield session
 
     @contextmanager

@@ -15,6 +15,7 @@ from typing import Self
 
 from tracker.embedded.children import Account, service_account
 from tracker.errors import SetupError
+from tracker.evidence.manifest import new_key
 
 LEAST_FREE_BYTES = 512 * 2**20
 """A fresh cluster takes about 60 MB; its write-ahead log may grow to some hundred more."""
@@ -76,6 +77,14 @@ class DataDir:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self.path / "stack.json")
+
+    def evidence_key(self) -> Path:
+        """The key that signs evidence packs; made once, readable by the owner only."""
+        path = self.path / "evidence.key"
+        if not path.exists():
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+                out.write(new_key())
+        return path
 
     def log(self, name: str) -> Path:
         """Log file of a process; a large one of earlier runs is set aside."""

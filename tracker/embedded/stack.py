@@ -213,6 +213,7 @@ def _workers(directory: DataDir, dsn: str, access: Access) -> tuple[Worker, ...]
         "HTTP_HOST": LOOPBACK,
         "HTTP_PORT": str(directory.memory.ports["http"]),
         "SECRET_KEY": directory.memory.secret_key,
+        "EVIDENCE_KEY": str(directory.evidence_key()),
     }
     if access.username and access.password and access.tls_ca:
         ours |= {"MQTT_USERNAME": access.username, "MQTT_PASSWORD": access.password}

@@ -1,0 +1,1 @@
+"""Evidence packs: what a court or another customs service is given of a delivery."""
