@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON_BIN := .venv/bin/python
-.PHONY: help setup setup-browser demo test screenshot check assets bench bench-quick lock clean
+.PHONY: help setup setup-browser demo test screenshot check assets bench bench-quick bench-scenarios lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ bench: setup ## all benchmarks, with their floors
 
 bench-quick: setup ## the benchmarks with small loads
 	@$(PYTHON_BIN) -m bench --quick
+
+bench-scenarios: setup ## how good detection is: 1,000 deliveries against their truth
+	@$(PYTHON_BIN) -m bench.scenarios
 
 lock: ## new lock files from pyproject.toml (needs uv)
 	@scripts/lock

@@ -14,8 +14,8 @@ from typing import Any
 
 from firmware_sim.draws import amount, drawn
 from firmware_sim.geo import LonLat, Path, distance_m
-from firmware_sim.plan import VehiclePlan, make_plot, start_time
-from firmware_sim.scenario import GroupSpec, RoadSpec, Scenario
+from firmware_sim.plan import StopPlan, VehiclePlan, make_plot, start_time
+from firmware_sim.scenario import GroupSpec, OnRoad, RoadSpec, Scenario, StopSpec
 from firmware_sim.truth import ActKind
 
 #: The corridor's average with rest and delays, from which a fair deadline follows.
@@ -31,6 +31,7 @@ _SAME_PLACE_M = 200.0
 class Lane:
     """A road with its points, its length and the posts at its ends."""
 
+    road: str
     code: str
     spec: RoadSpec
     points: tuple[LonLat, ...]
@@ -138,6 +139,7 @@ def _ends(scenario: Scenario) -> tuple[tuple[AutoPost, ...], dict[tuple[str, int
 def _lane(scenario: Scenario, road: str, ends: Mapping[tuple[str, int], str]) -> Lane:
     points = scenario.line(road)
     return Lane(
+        road=road,
         code=f"{scenario.name}-{road}",
         spec=scenario.roads[road],
         points=points,
@@ -202,11 +204,19 @@ def _role(
             Due(kind=act.kind, after_s=amount(act.after_minutes, rng) * 60, fields=act.fields)
             for act in acts.others
         ),
-        plan=_vehicle(group, lane, f"{prefix}-{number:05d}", number, departs, rng, shared),
+        plan=_vehicle(
+            scenario, group, lane, f"{prefix}-{number:05d}", number, departs, rng, shared
+        ),
     )
 
 
+def _stop(scenario: Scenario, stop: StopSpec, lane: Lane, rng: random.Random) -> StopPlan:
+    place = stop.at if stop.at is not None else OnRoad(road=lane.road, part=stop.part or 0.0)
+    return StopPlan(at=scenario.point(place), minutes=amount(stop.minutes, rng))
+
+
 def _vehicle(
+    scenario: Scenario,
     group: GroupSpec,
     lane: Lane,
     name: str,
@@ -229,7 +239,7 @@ def _vehicle(
             "devices": devices,
             "route": lane.points,
             "start": departs.isoformat(),
-            "stops": group.stops,
+            "stops": [_stop(scenario, stop, lane, rng) for stop in group.stops],
             "slow": group.slow,
             "plot": [make_plot(use.name, drawn(use.params, shared)) for use in group.plot],
             "seed": rng.getrandbits(32),

@@ -254,10 +254,11 @@ class Run:
                 # A record of the future would be refused as a fault of the clock.
                 self.caught_up = self.caught_up or self._clocks.accelerated
                 return min((actor.next_ms - _real_ms()) / 1000, _MISC_S)
-            party.tick()
-            if party.over and self._options.exit_when_done:
+            spoke = party.tick()
+            if self._options.exit_when_done and party.over:
                 return 0.0
-            if flat_out and not party.ready(flat_out=True):
+            # Only a word fills the window, and only a radio that comes back asks for a link.
+            if flat_out and spoke and not party.ready(flat_out=True):
                 return _BLOCKED_S
         return 0.0
 
@@ -359,6 +360,7 @@ class Party:
         for mount, _ in self.members:
             self.made_ms.setdefault(mount.device.config.id, self._logs[id(mount)])
         self._nudges = {id(link): _Nudge() for _, link in self.members}
+        self._wanted: list[bool] = []
         self._begun_s = 0.0
         self._met = False
 
@@ -392,14 +394,25 @@ class Party:
         for _, link in self.members:
             link.leave()
 
-    def tick(self) -> None:
-        """One instant further; what devices want sent goes to their links."""
+    def tick(self) -> bool:
+        """One instant further; what devices want sent goes to their links.
+
+        False if not a word was said and no radio has come or gone.
+        """
+        spoke = False
         for mount, messages in self.actor.tick():
             made_ms = self._logs[id(mount)]
             while len(made_ms) < mount.device.store.made:
                 made_ms.append(self.actor.now_ms)
             if messages:
                 self._links[id(mount)].publish(messages)
+                spoke = True
+        wanted = [mount.wants_link for mount, _ in self.members]
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self.mend_links()
+            return True
+        return spoke
 
     def mend_links(self) -> None:
         """Open and drop connections as the radios want."""

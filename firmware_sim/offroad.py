@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import shapely
@@ -11,8 +11,11 @@ from pyproj import Transformer
 
 from firmware_sim.cast import Lane
 from firmware_sim.geo import Path
+from firmware_sim.scenario import Scenario
 
 _STEP_M = 50.0
+# Kinds of zones in which the contract allows a stop.
+_ALLOWED = frozenset({"post", "border", "parking", "rest", "fuel", "terminal"})
 
 
 def leaves_at_m(path: Path, lane: Lane) -> list[float]:
@@ -49,6 +52,13 @@ def _half_width(lane: Lane, along_m: float) -> float:
     if at >= 0 and along_m <= legs[at].to_m:
         return legs[at].corridor_m
     return lane.spec.corridor_m
+
+
+def stopping_zones(scenario: Scenario) -> Callable[[float, float], bool]:
+    """Whether a place (lon, lat) lies in a zone of the scenario where vehicles may stop."""
+    outlines = [shapely.Polygon(scenario.ring(z)) for z in scenario.zones if z.kind in _ALLOWED]
+    tree = shapely.STRtree(outlines)
+    return lambda lon, lat: len(tree.query(shapely.Point(lon, lat), predicate="within")) > 0
 
 
 def first_after(times_ms: Sequence[int], from_ms: int) -> int | None:

@@ -19,7 +19,7 @@ from firmware_sim.edge import Broker
 from firmware_sim.errors import PlanError
 from firmware_sim.fleet import Party, Run, RunOptions
 from firmware_sim.office import Office
-from firmware_sim.offroad import leaves_at_m
+from firmware_sim.offroad import leaves_at_m, stopping_zones
 from firmware_sim.report import FleetReport
 from firmware_sim.ride import Ride, build_rides
 from firmware_sim.scenario import Scenario
@@ -220,11 +220,13 @@ def _write_truth(
         "now": rfc3339(now),
         "deliveries": len(cast.roles),
     }
+    zoned = stopping_zones(scenario)
     try:
         with file.open("w", encoding="utf-8") as stream:
             stream.write(run_line(**about) + "\n")
             for ride, reports in told:
-                stream.writelines(line + "\n" for line in story_lines(ride, reports))
+                lines = story_lines(ride, reports, zoned=zoned)
+                stream.writelines(line + "\n" for line in lines)
     except OSError as error:
         raise PlanError(f"--truth {file}: {error.strerror}; give a file that can be written") from (
             error

@@ -33,7 +33,6 @@ from firmware_sim.plan import (
     Point,
     SlowPlan,
     StartText,
-    StopPlan,
     make_plot,
     read_route,
 )
@@ -51,6 +50,7 @@ _BRANCHES = frozenset(
 _CORRIDOR_MAX_M = 50_000
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,29}$")]
+Code = Annotated[str, Field(pattern=r"^[^\s/?#%]{1,64}$")]
 Weights = Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
 
 
@@ -125,7 +125,7 @@ class RoadSpec(_Part):
 class PostSpec(_Part):
     """A customs post that is registered if the server has none of this code."""
 
-    code: Name
+    code: Code
     at: Place
     kind: Literal["border", "inland", "airport", "rail", "sea"] = "inland"
     country: str = Field(default="KZ", pattern=r"^[A-Z]{2}$")
@@ -135,7 +135,7 @@ class PostSpec(_Part):
 class ZoneSpec(_Part):
     """An area. Exactly one of `at` with `radius_m`, and `ring`."""
 
-    code: Name
+    code: Code
     kind: Literal[
         "post", "border", "parking", "rest", "fuel", "terminal", "restricted", "territory"
     ]
@@ -153,6 +153,20 @@ class ZoneSpec(_Part):
             raise ValueError("give either at with radius_m, or ring")
         if self.ring is not None and self.ring[0] != self.ring[-1]:
             raise ValueError("the ring is not closed: repeat its first point at the end")
+        return self
+
+
+class StopSpec(_Part):
+    """A planned stop. Exactly one of `at`, within 5 km of the road, and `part` of the road."""
+
+    at: Place | None = None
+    part: float | None = Field(default=None, ge=0, le=1)
+    minutes: Amount
+
+    @model_validator(mode="after")
+    def _one_place(self) -> StopSpec:
+        if (self.at is None) == (self.part is None):
+            raise ValueError("give either at (a place) or part (of the road, 0-1)")
         return self
 
 
@@ -272,7 +286,7 @@ class GroupSpec(_Part):
     goods: Chosen | None = None
     deadline: DeadlineSpec = DeadlineSpec()
     acts: ActsSpec = ActsSpec()
-    stops: tuple[StopPlan, ...] = ()
+    stops: tuple[StopSpec, ...] = ()
     slow: tuple[SlowPlan, ...] = ()
     periods: dict[Literal["seal", "gps"], PeriodsPlan] = Field(default_factory=dict)
     tail_s: float = Field(
@@ -338,11 +352,22 @@ class Scenario(_Part):
         return sum(group.count for group in self.deliveries)
 
     def scaled(self, total: int) -> Scenario:
-        """The same mix with about so many deliveries: each group keeps at least one."""
-        factor = total / self.count
+        """The same mix with about so many deliveries.
+
+        Each group keeps one at least, as long as there are not more groups than deliveries; those
+        that leave together stay complete.
+        """
+        quotas = [group.count * total / self.count for group in self.deliveries]
+        counts = [int(quota) for quota in quotas]
+        if total >= len(counts):
+            counts = [max(1, count) for count in counts]
+        by_rest = sorted(range(len(counts)), key=lambda i: counts[i] - quotas[i])
+        for i in by_rest[: max(0, total - sum(counts))]:
+            counts[i] += 1
         groups = tuple(
-            group.model_copy(update={"count": max(1, round(group.count * factor))})
-            for group in self.deliveries
+            group.model_copy(update={"count": -(-count // group.together) * group.together})
+            for group, count in zip(self.deliveries, counts, strict=True)
+            if count
         )
         return self.model_copy(update={"deliveries": groups})
 

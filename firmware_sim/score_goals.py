@@ -21,14 +21,14 @@ INJECTED: dict[str, tuple[str, ...]] = {
 }
 """What the contract wants found, and by which codes it shows."""
 
-QUEUES = ("queue", "jam", "roadworks", "weather")
-"""Words in the names of happenings that hold up an honest vehicle."""
+QUEUES = frozenset({"border_queue", "queue", "honest_jam"})
+"""Happenings that hold up an honest vehicle."""
 
 _RECALL = 0.99
 _DELAY_REPORTS, _DELAY_S = 2, 30.0
 _FALSE_CODES = ("route_deviation", "separation", "spoofing_suspected")
 _FALSE_RATE = 1.0
-_FALSE_STOPS = 0.01
+_FALSE_STOPS = 1.0
 _TOP = 0.95
 
 
@@ -96,20 +96,32 @@ def _false_alarms(figures: Figures) -> Iterator[Goal]:
 
 
 def _false_stops(figures: Figures) -> Goal:
-    held_up = [judgement for judgement in figures.judgements if _is_held_up(judgement)]
-    counts = tally(held_up, "unauthorised_stop")
-    value = counts.false / counts.deliveries if counts.deliveries else None
-    interval = rate(counts.false, counts.deliveries, 100)
+    queues = [found for judgement in figures.judgements for found in _stops_in_queues(judgement)]
+    count = sum(queues)
+    found = rate(count, len(queues), 100)
     measured = "–"
-    if interval is not None:
-        shown, (low, high) = interval
-        measured = f"{shown:.2f} ({low:.2f}–{high:.2f}) of {counts.deliveries} deliveries"
+    if found is not None:
+        value, (low, high) = found
+        measured = f"{value:.2f} ({low:.2f}–{high:.2f}), {len(queues)} queues"
     return Goal(
-        what="false unauthorised_stop per 100 deliveries in queues and jams with zones set",
-        wanted=f"≤ {100 * _FALSE_STOPS:g}",
+        what="false unauthorised_stop per 100 queues and jams with zones set",
+        wanted=f"≤ {_FALSE_STOPS:g}",
         measured=measured,
-        met=None if value is None else value <= _FALSE_STOPS,
+        met=None if found is None else found[0] <= _FALSE_STOPS,
     )
+
+
+def _stops_in_queues(judgement: Judgement) -> Iterator[int]:
+    """For each queue within a zone: how many unauthorised stops were found in it."""
+    story = judgement.story
+    for happening, zoned in zip(story.happenings, story.zoned, strict=True):
+        if zoned and happening.name in QUEUES and story.truth.honest:
+            yield sum(
+                finding.code == "unauthorised_stop"
+                and finding.start_ms <= happening.end_ms
+                and (finding.end_ms is None or finding.end_ms >= happening.start_ms)
+                for finding in judgement.found.findings
+            )
 
 
 def _ranking(figures: Figures) -> Goal:
@@ -133,8 +145,3 @@ def text(share: Share) -> str:
 def _wanted(judgements: Iterable[Judgement], code: str) -> Iterator[Wanted]:
     for judgement in judgements:
         yield from (w for w in judgement.compared.wanted if w.code == code)
-
-
-def _is_held_up(judgement: Judgement) -> bool:
-    names = [happening.name for happening in judgement.story.happenings]
-    return judgement.story.truth.honest and any(word in name for name in names for word in QUEUES)

@@ -16,7 +16,7 @@ from typing import Literal
 
 from firmware_sim.offroad import first_after
 from firmware_sim.truth import Expectation, Happening
-from firmware_sim.truthfile import Story
+from firmware_sim.truthfile import Reports, Story
 
 Verdict = Literal["right", "false", "left_out"]
 
@@ -26,6 +26,17 @@ MATURE_S: Mapping[str, float] = {
     "separation": 300.0,
 }
 """What the contract lets pass before these codes may be raised: a delay counts from there."""
+
+TOLD_BY: Mapping[str, tuple[str, ...]] = {
+    "seal_cut": ("rope_cut",),
+    "seal_body_open": ("case_open",),
+    "seal_fault": ("motor_fault", "selftest_fail"),
+    "battery_low": ("bat_low", "bat_crit"),
+    "power_cut": ("ext_cut",),
+    "jamming": ("jam_on",),
+    "unauthorised_unlock": ("unlock_ok", "unsealed", "card_illegal", "pin_wrong"),
+}
+"""Events of the device itself that show these codes, whichever comes first."""
 
 STANDING = frozenset({"unauthorised_stop", "rendezvous"})
 """Codes that count from the moment the vehicle stands."""
@@ -155,19 +166,22 @@ class _Match:
             return None
         if not 1 <= seq <= len(reports.made_ms):
             return None
-        first = bisect_left(reports.made_ms, self._shows_ms(finding.code, happening))
+        first = bisect_left(reports.made_ms, self._shows_ms(finding.code, happening, reports))
         at = seq - 1
         if first >= at:
             return Delay(reports=0, seconds=0.0)
         seconds = (reports.made_ms[at] - reports.made_ms[first]) / 1000
         return Delay(reports=at - first, seconds=seconds)
 
-    def _shows_ms(self, code: str, happening: Happening) -> float:
+    def _shows_ms(self, code: str, happening: Happening, reports: Reports) -> float:
         """From when on a record can show it."""
         start_ms, end_ms = happening.start_ms, happening.end_ms
         if code == "route_deviation":
             off_ms = first_after(self._story.off_road_ms, start_ms)
             return off_ms if off_ms is not None and off_ms <= end_ms else start_ms
+        if code in TOLD_BY:
+            told = [at_ms for event, at_ms in reports.events if event in TOLD_BY[code]]
+            return next((at_ms for at_ms in sorted(told) if at_ms >= start_ms), start_ms)
         if code in STANDING:
             stood = [a for a, b in self._story.stood_ms if b > start_ms and a < end_ms]
             start_ms = stood[0] if stood else start_ms

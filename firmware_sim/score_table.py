@@ -17,6 +17,9 @@ _HEAD = (
     *("delay p50, reports", "p95", "p50, min", "false", "false per 10,000 km (95 %)"),
 )
 
+# Of a table in a file or a log, where nobody can widen the window.
+_WIDTH = 180
+
 
 def as_json(figures: Figures) -> dict[str, Any]:
     """All figures as plain values."""
@@ -40,6 +43,8 @@ def as_json(figures: Figures) -> dict[str, Any]:
 
 def show(figures: Figures, console: Console) -> None:
     """Print goals, codes and plots."""
+    if not console.is_terminal:
+        console = Console(file=console.file, width=_WIDTH)
     for title, head, rows in _tables(figures):
         table = Table(*head, title=title)
         for row in rows:

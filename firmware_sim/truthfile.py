@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -24,12 +24,16 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reports:
-    """When a device made its records: `made_ms[n]` is that of seq n + 1 of this gen."""
+    """When a device made its records: `made_ms[n]` is that of seq n + 1 of this gen.
+
+    `events`: what it noticed itself, (code, ms).
+    """
 
     device: str
     kind: str
     gen: int | None
     made_ms: tuple[int, ...]
+    events: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,8 @@ class Story:
     """All that is known of one delivery.
 
     `off_road_ms`: when it left its road's corridor. `stood_ms`: from when to when it stood, where
-    that was a quarter of an hour or more.
+    that was a quarter of an hour or more. `zoned`: for each happening, whether it began within a
+    zone of the scenario where one may stop.
     """
 
     registration: str
@@ -47,6 +52,7 @@ class Story:
     stood_ms: tuple[tuple[int, int], ...]
     truth: DeliveryTruth
     happenings: tuple[Happening, ...]
+    zoned: tuple[bool, ...]
     reports: Mapping[str, Reports]
 
     def kind_of(self, device: str | None) -> str | None:
@@ -68,14 +74,18 @@ def run_line(**fields: Any) -> str:
     return _line({"type": "run", "format": FORMAT, **fields})
 
 
-def story_lines(ride: Ride, reports: Iterable[Reports]) -> Iterator[str]:
-    """The truth of one delivery, played to its end or not."""
+def story_lines(
+    ride: Ride, reports: Iterable[Reports], *, zoned: Callable[[float, float], bool]
+) -> Iterator[str]:
+    """The truth of one delivery, played to its end or not. `zoned`: whether one may stop there."""
     head = {"registration": ride.role.registration}
     for line in truth_lines(ride.vehicle):
         fields = json.loads(line)
         if fields["type"] == "delivery":
             yield from (_line({"type": "reports", **head, **_packed(r)}) for r in reports)
             yield _line({**fields, **head, **_about(ride)})
+        elif fields["type"] == "happening":
+            yield _line({**fields, **head, "zoned": zoned(fields["lon"], fields["lat"])})
         else:
             yield _line({**fields, **head})
 
@@ -100,6 +110,7 @@ def _packed(reports: Reports) -> dict[str, Any]:
         "gen": reports.gen,
         "first_ms": made[0] if made else None,
         "steps_ms": [b - a for a, b in pairwise(made)],
+        "events": reports.events,
     }
 
 
@@ -115,6 +126,7 @@ def reports_of(ride: Ride, made_ms: Mapping[str, array[int]]) -> Iterator[Report
                 kind=device.config.kind,
                 gen=device.gen,
                 made_ms=tuple(made_ms[device.config.id]),
+                events=tuple(device.events),
             )
 
 
@@ -124,6 +136,7 @@ def reports_of(ride: Ride, made_ms: Mapping[str, array[int]]) -> Iterator[Report
 @dataclass(slots=True)
 class _Half:
     happenings: list[Happening] = field(default_factory=list)
+    zoned: list[bool] = field(default_factory=list)
     reports: dict[str, Reports] = field(default_factory=dict)
 
 
@@ -152,6 +165,7 @@ def parse_truth(lines: Iterable[str], *, name: str = "truth") -> TruthFile:
             half = halves.setdefault(registration, _Half())
             if kind == "happening":
                 half.happenings.append(_happening(fields))
+                half.zoned.append(bool(fields["zoned"]))
             elif kind == "reports":
                 half.reports[fields["device"]] = _unpacked(fields)
             elif kind == "delivery":
@@ -175,7 +189,13 @@ def _happening(fields: dict[str, Any]) -> Happening:
 def _unpacked(fields: dict[str, Any]) -> Reports:
     first = fields["first_ms"]
     made = () if first is None else tuple(accumulate([first, *fields["steps_ms"]]))
-    return Reports(device=fields["device"], kind=fields["kind"], gen=fields["gen"], made_ms=made)
+    return Reports(
+        device=fields["device"],
+        kind=fields["kind"],
+        gen=fields["gen"],
+        made_ms=made,
+        events=tuple((code, at_ms) for code, at_ms in fields["events"]),
+    )
 
 
 def _story(registration: str, fields: dict[str, Any], half: _Half) -> Story:
@@ -188,6 +208,7 @@ def _story(registration: str, fields: dict[str, Any], half: _Half) -> Story:
         stood_ms=tuple((a, b) for a, b in fields["stood_ms"]),
         truth=DeliveryTruth(**{**known, "plots": tuple(known.get("plots", ()))}),
         happenings=tuple(half.happenings),
+        zoned=tuple(half.zoned),
         reports=half.reports,
     )
 

@@ -323,7 +323,7 @@ def test_bad_input_is_one_line_and_code_2(words: tuple[str, ...], remedy: str) -
 def test_an_unreachable_broker_ends_the_command_with_one_line() -> None:
     point = ("--point", "1,2", "--point", "1,3")
     done = command_line("trip", "--gps", "g", *point, "--port", "1")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("error: no broker at 127.0.0.1:1")
 
 
