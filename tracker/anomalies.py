@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tracker.detectors.arrival import arrival_mismatch
 from tracker.detectors.base import (
     Detector,
     Findings,
@@ -31,13 +32,24 @@ from tracker.detectors.base import (
 )
 from tracker.detectors.clock import non_arrival, overdue
 from tracker.detectors.communication import SilenceState, deadline_ms, silence
+from tracker.detectors.composite import unloading_signature
 from tracker.detectors.course import course
+from tracker.detectors.device_clock import clock_fault
 from tracker.detectors.eta import driving, late_risk
+from tracker.detectors.fleet import rendezvous
 from tracker.detectors.identity import identity_conflict
+from tracker.detectors.layers import temper_jamming, temper_silence
 from tracker.detectors.limits import Limits, LimitsInForce, in_force, version_of
-from tracker.detectors.power import battery_low
+from tracker.detectors.pair import separation
+from tracker.detectors.power import battery_low, power_cut
+from tracker.detectors.radio import jamming
 from tracker.detectors.route import route_deviation
 from tracker.detectors.seal import seal_body_open, seal_cut
+from tracker.detectors.seal_health import seal_fault
+from tracker.detectors.seal_history import seal_state_conflict
+from tracker.detectors.seal_lock import unauthorised_unlock
+from tracker.detectors.sequence import sequence_gap
+from tracker.detectors.spoofing import spoofing_suspected
 from tracker.detectors.stop import stop
 from tracker.detectors.zones import border_exit, restricted_zone
 from tracker.model import (
@@ -78,21 +90,40 @@ DETECTORS: tuple[Detector[Any], ...] = (
     stop,
     seal_cut,
     seal_body_open,
+    seal_fault,
+    unauthorised_unlock,
+    seal_state_conflict,
+    jamming,
+    spoofing_suspected,
     battery_low,
+    power_cut,
+    clock_fault,
     silence,
 )
 """Everything that looks at one device's observations, in the order it is asked."""
 
-PAIRS: tuple[PairDetector[Any], ...] = (driving,)
+PAIRS: tuple[PairDetector[Any], ...] = (driving, separation)
 """Everything that compares the devices of a delivery."""
 
-WHOLE: tuple[WholeDetector, ...] = (late_risk, overdue, non_arrival, identity_conflict)
+WHOLE: tuple[WholeDetector, ...] = (
+    late_risk,
+    overdue,
+    non_arrival,
+    identity_conflict,
+    rendezvous,
+    sequence_gap,
+    arrival_mismatch,
+    unloading_signature,
+)
 """Everything that looks at the whole delivery, its surroundings and the clock."""
 
 TRACE = "trace_"
 """Codes that begin so are traces: left for other deliveries to be compared with, never shown."""
 
-TEMPERS: tuple[Callable[[Finding, Around], Finding], ...] = ()
+TEMPERS: tuple[Callable[[Finding, Around, Limits], Finding], ...] = (
+    temper_silence,
+    temper_jamming,
+)
 """What lowers the severity of a finding, and nothing else of it but evidence that says why."""
 
 RULES: dict[str, Rule] = {
@@ -109,8 +140,9 @@ RULES: dict[str, Rule] = {
 WHOLE_CODES = frozenset(one.rule.code for one in WHOLE)
 """Codes that are found anew each time, whatever the fold began from."""
 
-VERSION = "4"
-"""Of the stored state. A state of another version is not read: the delivery is folded anew."""
+VERSION = "5"
+"""Of the rules and their stored state, recorded with each finding. A state of another version is
+not read: the delivery is folded anew."""
 
 _ASKED: dict[int, tuple[Detector[Any], ...]] = {}
 """The detectors to ask about a step, by what it shows: there are few combinations."""
@@ -508,10 +540,12 @@ def traces_in(found: Findings) -> Findings:
     return tuple(f for f in found if f.code.startswith(TRACE))
 
 
-def tempered(found: Findings, around: Around) -> Findings:
+def tempered(found: Findings, around: Around, scenery: Scenery) -> Findings:
     """Findings with their severity in the light of dated layers: dead zones, area jamming."""
+    if not around.dead and not around.others:
+        return found
     for temper in TEMPERS:
-        found = tuple(temper(finding, around) for finding in found)
+        found = tuple(temper(f, around, scenery.limits_at(f.start_ms)) for f in found)
     return found
 
 

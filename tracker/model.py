@@ -501,14 +501,15 @@ class OtherBinding(Struct, frozen=True, kw_only=True):
 class Hole(Struct, frozen=True, kw_only=True):
     """Numbers of a device that have not been received although a higher one has.
 
-    ``seqs``: first and last of them. ``higher_received_ms``: when the first higher one came;
-    ``before_ms``, ``after_ms``: t* of their neighbours, where those have one. ``final``: below what
-    the device still holds, so they will never come.
+    ``seqs``: first and last of them; ``missing``: how many. ``higher_received_ms``: when the first
+    higher one came; ``before_ms``, ``after_ms``: t* of their neighbours, where those have one.
+    ``final``: below what the device still holds, so they will never come.
     """
 
     device: str
     gen: int
     seqs: tuple[int, int]
+    missing: int
     higher_received_ms: int
     before_ms: int | None = None
     after_ms: int | None = None
@@ -519,6 +520,8 @@ class Trace(Struct, frozen=True, kw_only=True):
     """What a delivery left behind for others to be compared with: a stop, or jamming.
 
     ``delivery``: its id. ``kind``: "stop" or "jam". ``to_ms`` None: it lasts. ``cell``: H3.
+    ``data``: ``gen`` and ``seq`` of the record that made it; of a stop also ``last_ms``, up to when
+    records show the vehicle there.
     """
 
     delivery: str
@@ -552,13 +555,15 @@ class LaneHistory(Struct, frozen=True, kw_only=True):
 class Around(Struct, frozen=True, kw_only=True):
     """What is known of a delivery besides its own records, acts and plan.
 
-    ``others``: traces of other deliveries near its own in place and time. ``dead``: cells of the
-    dated layer in force when its silences began, by cell. ``lane``: how others have gone.
+    ``own``: the traces it has left. ``others``: those of other deliveries near them in place and
+    time. ``dead``: cells of the layer in force when a silence of its began, by cell and day (as in
+    `tracker.detectors.layers.dead_key`). ``lane``: how others have gone.
     """
 
     refusals: tuple[Refusal, ...] = ()
     bindings: tuple[OtherBinding, ...] = ()
     holes: tuple[Hole, ...] = ()
+    own: tuple[Trace, ...] = ()
     others: tuple[Trace, ...] = ()
     dead: dict[str, DeadCell] = {}
     lane: LaneHistory | None = None

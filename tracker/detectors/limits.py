@@ -82,12 +82,31 @@ class Limits(Struct, frozen=True, kw_only=True):
     battery_ok_pct: float = 20.0
     """Charged again, and not a reading that flickers around 15."""
 
+    power_cut_mv: float = 7_000.0
+    """Below this no 12 V battery starts an engine: a moving vehicle has more, so the wire is cut."""
+    power_ok_mv: float = 10_000.0
+    """A 12 V supply under load; clearly above what counts as cut."""
+
+    fault_healthy_s: float = 600.0
+    """A loose contact comes and goes within minutes: ten without a fault mean that it is over."""
+    wrong_pins: int = 5
+    """A person who knows the PIN does not mistype it more often than this: the rest is guessing."""
+
+    arrival_far_m: float = 5_000.0
+    """A vehicle under a terminal's roof may lose its fix a few kilometres before; more is elsewhere."""
+
+    sequence_gap_s: float = 24 * 3600.0
+    """A day covers any dead zone on these roads and the upload after it."""
+
     silence_periods: float = 2.0
     """EAEU emergency code 06: no messages for two consecutive periods."""
     silence_grace_s: float = 60.0
     """Fix, radio and broker take up to a minute."""
     silence_slack_high_s: float = 15 * 60.0
     """Unaccounted time in which a container can be opened, as for a stop."""
+    dead_zone_kmh: float = 60.0
+    """A heavy lorry's pace on a bad road: in a known dead zone it explains what legal speed does
+    not."""
     legal_speed_kmh: float = 90.0
     """The legal speed of a lorry over 3.5 t on Kazakhstan's roads outside towns."""
 

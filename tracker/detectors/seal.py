@@ -7,7 +7,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tracker.detectors.base import Detector, Findings, Rule, Scene, found_by, point
+from tracker.detectors.base import Detector, Findings, Looks, Rule, Scene, found_by, point
 from tracker.model import ActKind, Basis, Finding, FoundBy, Observation, Severity, Step
 
 SEAL_CUT = Rule(
@@ -62,7 +62,7 @@ def _broken(rule: Rule, event: str, says: Says) -> Detector[BrokenState]:
         state, closed = _reseal(rule, state, scene, until_ms=scene.now_ms)
         return closed if state.start_ms is None else (_finding(rule, state, scene),)
 
-    return Detector(rule=rule, state_type=BrokenState, step=step, finish=finish)
+    return Detector(rule=rule, state_type=BrokenState, step=step, finish=finish, looks=Looks.SEAL)
 
 
 def _break(state: BrokenState, step: Step, *, by_event: bool) -> BrokenState:
@@ -81,14 +81,20 @@ def _reseal(
     rule: Rule, state: BrokenState, scene: Scene, *, until_ms: int
 ) -> tuple[BrokenState, Findings]:
     """Close the episode by the first resealing after it began and before ``until_ms``."""
-    start_ms = state.start_ms
-    if start_ms is None:
+    if state.start_ms is None:
         return state, ()
+    end_ms = resealed_ms(scene, after_ms=state.start_ms, until_ms=until_ms)
+    if end_ms is None:
+        return state, ()
+    return BrokenState(), (_finding(rule, state, scene, end_ms=end_ms),)
+
+
+def resealed_ms(scene: Scene, *, after_ms: int, until_ms: int) -> int | None:
+    """When a customs officer first resealed in a span of time; None: nobody did."""
     for act in scene.acts:
-        if act.kind is ActKind.RESEAL and start_ms < act.t_ms <= until_ms:
-            over = _finding(rule, state, scene, end_ms=act.t_ms)
-            return BrokenState(), (over,)
-    return state, ()
+        if act.kind is ActKind.RESEAL and after_ms < act.t_ms <= until_ms:
+            return act.t_ms
+    return None
 
 
 def _finding(rule: Rule, state: BrokenState, scene: Scene, *, end_ms: int | None = None) -> Finding:
