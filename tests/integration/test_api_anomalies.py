@@ -15,6 +15,7 @@ FIELDS = {
     "id", "delivery_id", "device_id", "code", "eaeu_code", "severity", "basis", "status",
     "provisional", "start", "end", "geometry", "evidence", "found_at", "found_by",
     "settings_version",
+    "rules_version",
 }  # fmt: skip
 
 

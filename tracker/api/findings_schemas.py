@@ -35,6 +35,7 @@ ANOMALY_EXAMPLE: dict[str, Any] = {
     "found_at": "2026-03-01T09:12:45.003Z",
     "found_by": {"device": "SEAL-0001", "gen": 0, "seq": 1042},
     "settings_version": "1",
+    "rules_version": "2",
 }
 ALERT_EXAMPLE: dict[str, Any] = {
     "id": "b8d5a7f2-0f63-4b43-9e8b-6d8f1c1b2a12",
@@ -121,6 +122,7 @@ class AnomalyOut(BaseModel):
     found_at: datetime
     found_by: FoundByOut | None
     settings_version: str
+    rules_version: str
 
 
 class AnomalyPage(BaseModel):

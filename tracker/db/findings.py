@@ -13,7 +13,7 @@ from msgspec import Struct, to_builtins
 from psycopg.rows import dict_row
 
 from tracker.alerts import AlertPlan, AlertView, HistoryLine
-from tracker.anomalies import RULES
+from tracker.anomalies import RULES, VERSION
 from tracker.db.arrays import flags, numbers, uuids, words
 from tracker.db.reading import Row, rfc3339
 from tracker.db.reading_findings import anomaly_json
@@ -83,18 +83,20 @@ def _stored(row: Row) -> StoredAnomaly:
 _UPSERT = """
 INSERT INTO anomalies AS a (
     id, delivery_id, device_id, code, eaeu_code, severity, basis, status, provisional, start_at,
-    end_at, decided_at, geom, evidence, found_at, found_by, settings_version, alert_id, updated_at
+    end_at, decided_at, geom, evidence, found_at, found_by, settings_version, alert_id, updated_at,
+    rules_version
 ) VALUES (
     %(id)s, %(delivery_id)s, %(device_id)s, %(code)s, %(eaeu_code)s, %(severity)s, %(basis)s,
     %(status)s, %(provisional)s, %(start_at)s, %(end_at)s, %(decided_at)s,
     ST_SetSRID(ST_GeomFromGeoJSON(%(geometry)s), 4326), %(evidence)s, %(found_at)s, %(found_by)s,
-    %(settings_version)s, %(alert_id)s, clock_timestamp()
+    %(settings_version)s, %(alert_id)s, clock_timestamp(), %(rules_version)s
 )
 ON CONFLICT (delivery_id, id) DO UPDATE SET
     severity = excluded.severity, basis = excluded.basis, status = excluded.status,
     provisional = excluded.provisional, start_at = excluded.start_at, end_at = excluded.end_at,
     decided_at = excluded.decided_at, geom = excluded.geom, evidence = excluded.evidence,
     found_by = excluded.found_by, settings_version = excluded.settings_version,
+    rules_version = excluded.rules_version,
     alert_id = excluded.alert_id, updated_at = excluded.updated_at
 """
 
@@ -127,6 +129,7 @@ def _row(delivery_id: UUID, anomaly: StoredAnomaly) -> Row:
         "found_at": anomaly.found_at,
         "found_by": json.dumps(to_builtins(f.found_by)) if f.found_by else None,
         "settings_version": anomaly.settings_version,
+        "rules_version": VERSION,
         "alert_id": anomaly.alert_id,
     }
 

@@ -40,7 +40,7 @@ class FindingFilter:
 _COLUMNS: LiteralString = """
     a.id, a.delivery_id, a.device_id, a.code, a.eaeu_code, a.severity, a.basis, a.status,
     a.provisional, a.start_at, a.end_at, ST_AsGeoJSON(a.geom, 7)::jsonb AS geometry, a.evidence,
-    a.found_at, a.found_by, a.settings_version
+    a.found_at, a.found_by, a.settings_version, a.rules_version
 """
 
 # list_anomalies: newest finding first; `since` compares when it was found, not when it happened,
@@ -130,4 +130,5 @@ def anomaly_json(row: Row) -> Row:
         "found_at": rfc3339(row["found_at"]),
         "found_by": row["found_by"],
         "settings_version": row["settings_version"],
+        "rules_version": row["rules_version"],
     }

@@ -655,6 +655,7 @@ class AnomalyRow(Base):
     found_at: Mapped[datetime] = _now()
     found_by: Mapped[dict[str, Any] | None]
     settings_version: Mapped[str]
+    rules_version: Mapped[str] = mapped_column(server_default="1")
     alert_id: Mapped[UUID | None]
     updated_at: Mapped[datetime] = _now()
     __table_args__ = (
