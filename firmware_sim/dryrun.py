@@ -1,8 +1,4 @@
-"""A scenario without broker and server: every message that its devices would send, to a file.
-
-The network takes every record at once, unless the radio is off; what the broker would publish by
-itself as a will is among the lines, marked as such.
-"""
+"""A scenario without broker and server: every message that its devices would send, to a file."""
 
 from __future__ import annotations
 
@@ -10,93 +6,84 @@ import base64
 import heapq
 import json
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
+from firmware_sim.flat import flat
+from firmware_sim.report import note_made
 from firmware_sim.ride import Ride
-from firmware_sim.store import Ack
 from firmware_sim.vehicle import Mount
-from firmware_sim.wire import Message, encode
+from firmware_sim.wire import Message
 
-Sent = tuple[int, int, int, Message, bool]
-"""(t ms, number of the ride, number within it, message, whether it is a will)."""
+_PROGRESS_EVERY = 1000
 
 
-@dataclass(slots=True)
 class DryRun:
-    """Plays rides into a file; afterwards `made_ms` tells when each device made its records."""
+    """Plays rides into a file; `made_ms` tells when each device has made its records."""
 
-    rides: Sequence[Ride]
-    until_ms: int
-    made_ms: list[dict[str, array[int]]] = field(default_factory=list)
+    def __init__(self, rides: Sequence[Ride], *, until_ms: int) -> None:
+        """`until_ms`: the instant at which trips that are not over break off."""
+        self._trips = [_Trip(ride, until_ms) for ride in rides]
+
+    @property
+    def made_ms(self) -> list[dict[str, array[int]]]:
+        """For each ride: device → time of each of its records."""
+        return [trip.made_ms for trip in self._trips]
 
     def play(self, out: IO[str], progress: Callable[[int], None] = lambda _: None) -> int:
         """Write all messages in order of time; how many there were."""
         count = 0
-        streams = [self._ride(number, ride) for number, ride in enumerate(self.rides)]
-        for t_ms, _, _, message, will in heapq.merge(*streams):
-            out.write(message_line(t_ms, message, will=will))
+        streams = [_numbered(number, trip) for number, trip in enumerate(self._trips)]
+        for t_ms, _, _, message in heapq.merge(*streams):
+            out.write(message_line(t_ms, message))
             count += 1
-            if count % 1000 == 0:
+            if count % _PROGRESS_EVERY == 0:
                 progress(count)
         return count
 
-    def _ride(self, number: int, ride: Ride) -> Iterator[Sent]:
-        logs: dict[str, array[int]] = {}
-        self.made_ms.append(logs)
-        cables = [_Cable(mount, logs) for mount in ride.mounts]
-        at = 0
-        while not ride.ended and ride.next_ms <= self.until_ms:
-            told = {id(mount): messages for mount, messages in ride.tick()}
-            for cable in cables:
-                for message, will in cable.carry(ride.now_ms, told.get(id(cable.mount), [])):
-                    yield ride.now_ms, number, at, message, will
-                    at += 1
+
+class _Trip:
+    """A ride that notes when records are made and ends at an instant."""
+
+    def __init__(self, ride: Ride, until_ms: int) -> None:
+        self.mounts = ride.mounts
+        self.made_ms: dict[str, array[int]] = {}
+        self._logs = [
+            (mount, self.made_ms.setdefault(mount.device.config.id, array("q")))
+            for mount in ride.mounts
+            if not mount.clone
+        ]
+        self._ride, self._until_ms = ride, until_ms
+
+    @property
+    def now_ms(self) -> int:
+        return self._ride.now_ms
+
+    @property
+    def ended(self) -> bool:
+        return self._ride.ended or self._ride.next_ms > self._until_ms
+
+    def tick(self) -> Sequence[tuple[Mount, list[Message]]]:
+        told = self._ride.tick()
+        for mount, made_ms in self._logs:
+            note_made(made_ms, mount.device.store.made, self._ride.now_ms)
+        return told
 
 
-class _Cable:
-    """A device's link to a network that acknowledges at once."""
-
-    def __init__(self, mount: Mount, logs: dict[str, array[int]]) -> None:
-        self.mount = mount
-        self._log = logs.setdefault(mount.device.config.id, array("q"))
-        self._first = len(self._log) == 0
-        self._will: Message | None = None
-
-    def carry(self, now_ms: int, messages: Sequence[Message]) -> Iterator[tuple[Message, bool]]:
-        mount, device = self.mount, self.mount.device
-        while self._first and len(self._log) < device.store.made:
-            self._log.append(now_ms)
-        yield from ((message, False) for message in messages)
-        if mount.wants_link and self._will is None:
-            self._will = device.connect()
-            yield from ((message, False) for message in device.connected(now_ms))
-            if device.gen is None:
-                answer = encode({"op": "gen", "gen": device.conn})
-                yield from ((m, False) for m in device.receive(now_ms, answer))
-        elif not mount.wants_link and self._will is not None:
-            if mount.leaves_cleanly:
-                yield from ((message, False) for message in device.leave(now_ms))
-            else:
-                yield self._will, True
-            device.lost()
-            self._will = None
-        if self._will is not None and device.gen is not None and device.store:
-            made = device.store.made
-            ack = Ack(gen=device.gen, upto=made, high=made)
-            device.store.free(ack)
+def _numbered(number: int, trip: _Trip) -> Iterator[tuple[int, int, int, Message]]:
+    """Messages with numbers that settle which of two at the same instant comes first."""
+    for at, (t_ms, message) in enumerate(flat(trip)):
+        yield t_ms, number, at, message
 
 
-def message_line(t_ms: int, message: Message, *, will: bool = False) -> str:
+def message_line(t_ms: int, message: Message) -> str:
     """One message as a JSON line: the payload as text if it is UTF-8, else in Base64."""
-    fields: Mapping[str, object] = {
+    fields: dict[str, object] = {
         "t": t_ms,
         "topic": message.topic,
         "qos": message.qos,
         "retain": message.retain,
         **_payload(message.payload),
-        **({"will": True} if will else {}),
     }
     return json.dumps(fields, ensure_ascii=False, separators=(",", ":")) + "\n"
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from firmware_sim.vehicle import Mount, Vehicle
+from firmware_sim.vehicle import Mount
 from firmware_sim.wire import Message, encode
 
 # A broker gives a silent connection up after one and a half keepalives of 60 s.
@@ -30,6 +30,25 @@ class Server(Protocol):
 
     def idle(self, t_ms: int, mount: Mount) -> Sequence[bytes]:
         """Those commands."""
+
+
+class Driven(Protocol):
+    """What makes a trip: a vehicle, or whoever drives one."""
+
+    @property
+    def mounts(self) -> Sequence[Mount]:
+        """Its devices."""
+
+    @property
+    def now_ms(self) -> int:
+        """True time it has reached."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether its story is over."""
+
+    def tick(self) -> Sequence[tuple[Mount, list[Message]]]:
+        """One instant further: what each device wants sent."""
 
 
 class AssumedAcks:
@@ -87,7 +106,7 @@ class AssumedAcks:
         return (encode(ack),)
 
 
-def flat(vehicle: Vehicle, *, server: Server | None = None) -> Iterator[tuple[int, Message]]:
+def flat(vehicle: Driven, *, server: Server | None = None) -> Iterator[tuple[int, Message]]:
     """(true time in ms, message) for the whole trip, with the devices' goodbyes at its end."""
     answering = server or AssumedAcks()
     cables = {id(mount): _Cable(mount, answering) for mount in vehicle.mounts}

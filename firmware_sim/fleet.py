@@ -17,7 +17,7 @@ from firmware_sim.device import Device
 from firmware_sim.edge import Broker, Link, Wires
 from firmware_sim.limits import allow_files
 from firmware_sim.plan import Plan
-from firmware_sim.report import DeviceReport, FleetReport
+from firmware_sim.report import DeviceReport, FleetReport, note_made
 from firmware_sim.wire import Message
 
 # With the server's 32 records an ack, this keeps a device busy and the broker's queues short.
@@ -402,8 +402,7 @@ class Party:
         spoke = False
         for mount, messages in self.actor.tick():
             made_ms = self._logs[id(mount)]
-            while len(made_ms) < mount.device.store.made:
-                made_ms.append(self.actor.now_ms)
+            note_made(made_ms, mount.device.store.made, self.actor.now_ms)
             if messages:
                 self._links[id(mount)].publish(messages)
                 spoke = True

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from typing import Any
 
 from firmware_sim.store import Store
+
+
+def note_made(made_ms: array[int], made: int, now_ms: int) -> None:
+    """Note when records were made: `made_ms[n]` is the time of seq n + 1 of the present gen."""
+    if made < len(made_ms):
+        del made_ms[:]  # the store was wiped: seq starts again
+    while len(made_ms) < made:
+        made_ms.append(now_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,7 +33,8 @@ def scenario_schema() -> dict[str, Any]:
         }
         for name in names
     ]
-    return {"$schema": _DIALECT, **schema, "title": "Scenario of firmware_sim"}
+    plain: dict[str, Any] = _untitled(schema)
+    return {"$schema": _DIALECT, "title": "Scenario of firmware_sim", **plain}
 
 
 def schema_text() -> str:
@@ -55,3 +56,14 @@ def _params(name: str, defs: dict[str, Any]) -> dict[str, Any]:
         "required": schema.get("required", []),
         "additionalProperties": False,
     }
+
+
+def _untitled(value: Any) -> Any:
+    """The same without the titles, which only repeat the names."""
+    if isinstance(value, dict):
+        return {
+            key: _untitled(part)
+            for key, part in value.items()
+            if not (key == "title" and isinstance(part, str))
+        }
+    return [_untitled(part) for part in value] if isinstance(value, list) else value

@@ -17,7 +17,13 @@ from typing import Any
 
 from firmware_sim.errors import ScoreError
 from firmware_sim.ride import Ride
-from firmware_sim.truth import DeliveryTruth, Expectation, Happening, truth_lines
+from firmware_sim.truth import (
+    DeliveryTruth,
+    Expectation,
+    Happening,
+    happening_fields,
+    truth_lines,
+)
 
 FORMAT = 1
 
@@ -82,12 +88,40 @@ def story_lines(
     for line in truth_lines(ride.vehicle):
         fields = json.loads(line)
         if fields["type"] == "delivery":
+            yield from (_line({**line, **head, "zoned": False}) for line in _deadline(ride))
             yield from (_line({"type": "reports", **head, **_packed(r)}) for r in reports)
             yield _line({**fields, **head, **_about(ride)})
         elif fields["type"] == "happening":
             yield _line({**fields, **head, "zoned": zoned(fields["lon"], fields["lat"])})
         else:
             yield _line({**fields, **head})
+
+
+def _deadline(ride: Ride) -> Iterator[dict[str, Any]]:
+    """What is to be found of a deadline that passes on purpose, if no arrival stops its clock."""
+    if ride.role.group.deadline.minutes_ahead is None:
+        return
+    if any(act.kind == "arrival" for act in ride.acts()):
+        return
+    truth = ride.vehicle.truth
+    expects = [Expectation(code="overdue", device=None, kind="must")]
+    expects += [
+        Expectation(code=code, device=None, kind="may")
+        for code in ("late_risk", "non_arrival", "silence")
+    ]
+    missed = Happening(
+        name="deadline_missed",
+        params={},
+        vehicle=ride.label,
+        device_ids=(),
+        start_ms=truth.t_ms,
+        end_ms=truth.t_ms,
+        lon=truth.lon,
+        lat=truth.lat,
+        place="",
+        expects=tuple(expects),
+    )
+    yield {"type": "happening", **happening_fields(missed)}
 
 
 def _about(ride: Ride) -> dict[str, Any]:
