@@ -145,7 +145,6 @@ def _new_record(one: _Sent) -> NewRecord:
         lat=position.lat if position else None,
         body=one.body,
         message=None,
-        matters_without_time=record.evt is not None or record.seal is not None,
         shown=_in_our_words(record),
     )
 

@@ -52,6 +52,15 @@ class Received(Struct, frozen=True, kw_only=True):
         """With the device's own word that it holds nothing below ``lo``; it never comes down."""
         return replace(self, lo=lo) if lo > self.lo else self
 
+    def misses(self, low: int, end: int) -> bool:
+        """Whether a number from ``low`` to before ``end`` is missing below one that is received."""
+        reached = 1
+        for start, after in self.ranges:
+            if max(reached, low) < min(start, end):
+                return True
+            reached = after
+        return False
+
     def covered(self) -> tuple[tuple[int, int], ...]:
         """Ranges the device need not send: received, or final holes."""
         final = [(1, self.lo)] if self.lo > 1 else []

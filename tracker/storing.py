@@ -19,6 +19,7 @@ from tracker.adapters import TRACCAR_TOPIC
 from tracker.clocks import faults_of, time_of
 from tracker.db import quarantine, refusals
 from tracker.db import telemetry as db
+from tracker.db.holes import mark_given_up
 from tracker.db.quarantine import Refused
 from tracker.db.telemetry import (
     Ears,
@@ -118,6 +119,7 @@ class Storing:
     received: dict[GenKey, Received] = field(default_factory=dict)
     saved: dict[GenKey, Heard] = field(default_factory=dict)
     los: dict[GenKey, int] = field(default_factory=dict)
+    given_up: set[int] = field(default_factory=set)
     news: dict[GenKey, DeviceNews] = field(default_factory=dict)
     lost_gen: list[Registered] = field(default_factory=list)
     next_gens: list[tuple[Registered, int]] = field(default_factory=list)
@@ -341,7 +343,10 @@ def _count_in(batch: Storing) -> None:
         added[arrived.gen_key].append(arrived.seq)
     for key, received in batch.received.items():
         grown = received.add(added.get(key, ()))
-        batch.received[key] = grown.raise_lo(batch.los.get(key, 1))
+        lo = batch.los.get(key, 1)
+        if grown.misses(grown.lo, lo):
+            batch.given_up.add(key[0])
+        batch.received[key] = grown.raise_lo(lo)
 
 
 def date_records(_conn: Connection, batch: Storing) -> None:
@@ -390,7 +395,6 @@ def _new_record(batch: Storing, arrived: Arrived, record: Record) -> NewRecord:
         lat=position.lat if position else None,
         body=arrived.body,
         message=None if alone else message_of(batch, source),
-        matters_without_time=record.evt is not None or record.seal is not None,
         topic=source.incoming.topic if alone else None,
         trailer=source.incoming.payload[len(arrived.body) :] if alone else None,
     )
@@ -452,6 +456,7 @@ def _with_message(batch: Storing, i: int, message_ids: Sequence[int]) -> Refused
 def mark(conn: Connection, batch: Storing) -> None:
     """Mark the deliveries touched as not judged, in the transaction that stores their records."""
     db.mark_touched(conn, batch.records)
+    mark_given_up(conn, batch.given_up)
 
 
 def answer_lost_generations(conn: Connection, batch: Storing) -> None:

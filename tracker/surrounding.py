@@ -5,11 +5,19 @@ Loaded set-wise for a batch of deliveries; what has nothing of a kind costs next
 
 from __future__ import annotations
 
+from collections import defaultdict
+from uuid import UUID
+
+from tracker.db.dead_zones import cells_known
+from tracker.db.holes import holes_of
 from tracker.db.lanes import lane_histories
 from tracker.db.refusals import other_bindings_of, refusals_of
+from tracker.db.traces import others_near
 from tracker.detectors.eta import may_be_late
+from tracker.detectors.layers import silence_key
 from tracker.judging import Case, Connection, Judging
-from tracker.model import Around
+from tracker.model import Around, DeadCell, Trace
+from tracker.tracing import JAM_WITHIN
 
 
 def surround(conn: Connection, batch: Judging) -> None:
@@ -17,11 +25,18 @@ def surround(conn: Connection, batch: Judging) -> None:
     ids = list(batch.cases)
     refusals = refusals_of(conn, ids)
     bindings = other_bindings_of(conn, ids)
+    holes = holes_of(conn, ids)
     lanes = lane_histories(conn, [i for i, c in batch.cases.items() if _may_be_late(c, batch)])
+    others = _others(conn, batch)
+    dead = _dead(conn, batch)
     for id_, case in batch.cases.items():
         case.around = Around(
+            own=case.own,
+            others=others.get(id_, ()),
+            dead=dead.get(id_, {}),
             refusals=refusals.get(id_, ()),
             bindings=bindings.get(id_, ()),
+            holes=holes.get(id_, ()),
             lane=lanes.get(id_),
         )
 
@@ -29,3 +44,31 @@ def surround(conn: Connection, batch: Judging) -> None:
 def _may_be_late(case: Case, batch: Judging) -> bool:
     limits = case.in_force.at(batch.now_ms)
     return may_be_late(case.file.plan, limits, case.after.pairs, batch.now_ms)
+
+
+def _others(conn: Connection, batch: Judging) -> dict[UUID, tuple[Trace, ...]]:
+    """What other deliveries have left near the traces of each."""
+    own = [(id_, trace) for id_, case in batch.cases.items() for trace in case.own]
+    if not own:
+        return {}
+    found: dict[UUID, dict[int, Trace]] = defaultdict(dict)
+    for (id_, _), near in zip(own, others_near(conn, own, within=JAM_WITHIN), strict=True):
+        for one in near:
+            found[id_][one.id] = one.trace
+    return {id_: tuple(traces.values()) for id_, traces in found.items()}
+
+
+def _dead(conn: Connection, batch: Judging) -> dict[UUID, dict[str, DeadCell]]:
+    """The known dead zones in which silences of each delivery began, as known on those days."""
+    wanted: dict[UUID, set[tuple[str, str]]] = {}
+    for id_, case in batch.cases.items():
+        keys = {key for f in case.shown if (key := silence_key(f)) is not None}
+        if keys:
+            wanted[id_] = keys
+    if not wanted:
+        return {}
+    known = cells_known(conn, set[tuple[str, str]]().union(*wanted.values()))
+    return {
+        id_: {f"{cell}@{day}": known[cell, day] for cell, day in keys if (cell, day) in known}
+        for id_, keys in wanted.items()
+    }

@@ -363,7 +363,9 @@ JOIN telemetry t ON t.device_no = c.device_no AND t.t_star >= c.since AND t.t_st
 """
 
 # timeless_records: records without t* take that of the nearest lower number of their generation
-# that has one, else of the nearest higher (detection.md); they are few, and have their own index.
+# that has one, else of the nearest higher (detection.md); they are few, and have their own index. Of
+# a generation in which no record has a time, those that came while the device was bound stand at the
+# beginning of the binding: a seal that never knew the time may have been cut all the same.
 _TIMELESS = """
 SELECT c.n, t.device_no, (extract(epoch FROM t.received_at) * 1000)::bigint,
        (extract(epoch FROM n.t_star) * 1000)::bigint, t.flags, t.body
@@ -377,7 +379,9 @@ CROSS JOIN LATERAL (
            AND l.t_star IS NOT NULL ORDER BY l.seq DESC LIMIT 1),
         (SELECT h.t_star FROM telemetry h
          WHERE h.device_no = t.device_no AND h.gen = t.gen AND h.seq > t.seq
-           AND h.t_star IS NOT NULL ORDER BY h.seq LIMIT 1)
+           AND h.t_star IS NOT NULL ORDER BY h.seq LIMIT 1),
+        CASE WHEN t.received_at >= b.bound_from
+             AND t.received_at < coalesce(b.bound_to, 'infinity') THEN b.bound_from END
     ) AS t_star
 ) AS n
 WHERE b.bound_from IS NOT NULL

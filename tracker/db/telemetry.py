@@ -54,7 +54,6 @@ class NewRecord(Struct, frozen=True, kw_only=True):
     lat: float | None
     body: bytes
     message: int | None
-    matters_without_time: bool
     topic: str | None = None
     trailer: bytes | None = None
     shown: bytes | None = None
@@ -421,7 +420,7 @@ def mark_touched(conn: psycopg.Connection[Any], records: Sequence[NewRecord]) ->
         if r.t_ms is not None:
             low, high = timed.get(r.device_no, (r.t_ms, r.t_ms))
             timed[r.device_no] = (min(low, r.t_ms), max(high, r.t_ms))
-        elif r.matters_without_time:
+        else:
             timeless.add(r.device_no)
     if not timed and not timeless:
         return
