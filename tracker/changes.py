@@ -1,7 +1,8 @@
 """What has changed between the anomalies found before and those found now. Pure.
 
 An anomaly keeps its identity while late data moves its start, its end or its evidence: found ones
-are matched to stored ones by code and device, first by the same start, then by overlap in time.
+are matched to stored ones by code and device, first by the same start, then by overlap in time;
+where several fit, those that speak of the same zone go together.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def _match(
     pairs: list[tuple[Known[Key], Finding]] = []
     left = list(found)
     open_known = list(known)
-    for same in (_same_start, _overlap):
+    for same in (_same_start_and_zone, _same_start, _overlap_and_zone, _overlap):
         for old in list(open_known):
             finding = _first(left, old.finding, same)
             if finding is not None:
@@ -74,6 +75,18 @@ def _first(
 
 def _same_start(a: Finding, b: Finding) -> bool:
     return a.start_ms == b.start_ms
+
+
+def _same_start_and_zone(a: Finding, b: Finding) -> bool:
+    return _same_start(a, b) and _zone(a) == _zone(b)
+
+
+def _overlap_and_zone(a: Finding, b: Finding) -> bool:
+    return _overlap(a, b) and _zone(a) == _zone(b)
+
+
+def _zone(finding: Finding) -> object:
+    return finding.evidence.get("zone")
 
 
 def _overlap(a: Finding, b: Finding) -> bool:

@@ -7,9 +7,16 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.unit.detectors.trips import DEVICE, at, record, reseal, scenery, zone
+from tests.unit.detectors.trips import DEVICE, at, ms, record, reseal, scenery, zone
 from tracker.anomalies import Scenery
-from tracker.model import DeclaredRoute, Observation, ProgressCandidate
+from tracker.model import (
+    Checkpoint,
+    DeclaredRoute,
+    FixFacts,
+    Observation,
+    PlanPost,
+    ProgressCandidate,
+)
 
 OTHER = "seal-1"
 GAPS_S = [
@@ -32,9 +39,32 @@ GAPS_S = [
     1261,
     5000,
 ]
-STEPS_M = [0, 0, 0, 10, 140, 160, 1000, 1500, -50, -2000, 90_000, -90_000]
+STEPS_M = [0, 0, 0, 10, 140, 160, 1000, 1500, 2000, 6000, -50, -2000, -5000, 90_000, -90_000]
 OFFS_M = [0, 0, 0, 100, 860, 904, 906, 1004, 1006, 1500, 3004, 3006, 9000]
+ODOMETERS_M = [0.0, 100.0, 2_000.0, 4_000.0, 9_000.0, 30_000.0]
 ROAD_M = 400_000.0
+REROUTED_S = 4000.0
+
+EXIT = PlanPost(code="OUT", kind="border", zone="Z-exit", lon=76.0, lat=43.5)
+CHECKPOINTS = (
+    Checkpoint(zone="Z-C", progress_m=101_000.0),
+    Checkpoint(zone="Z-D", progress_m=150_000.0, to_ms=ms(2000)),
+    Checkpoint(zone="Z-E", progress_m=190_000.0, from_ms=ms(500)),
+)
+ROUTES = (
+    DeclaredRoute(route_id=1, length_m=ROAD_M, checkpoints=CHECKPOINTS),
+    DeclaredRoute(route_id=2, length_m=ROAD_M, from_ms=ms(REROUTED_S), checkpoints=CHECKPOINTS),
+)
+PLACES = [
+    zone("parking", max_dwell_s=600),
+    zone("rest"),
+    zone("restricted", "Z-X"),
+    zone("restricted", "Z-Y"),
+    zone("post", "Z-C"),
+    zone("post", "Z-D"),
+    zone("border", "Z-exit"),
+]
+LANDS = [{"home": True}, {"home": True}, {"abroad": True}, {}]
 
 
 @st.composite
@@ -55,6 +85,10 @@ def _observation(draw: st.DrawFn, seq: int, now_s: float, progress_m: float) -> 
         "moving": draw(st.sampled_from([None, None, True, False])),
         "sleep_s": draw(st.sampled_from([0.0, 0.0, 0.0, 600.0])),
         "battery_pct": draw(st.sampled_from([None, None, 4.0, 5.0, 14.9, 15.0, 19.9, 20.0])),
+        "odometer_m": draw(st.sampled_from([None, *ODOMETERS_M])),
+        "jam": draw(st.sampled_from([None, None, 0, 0, 1, 2])),
+        "spoof": draw(st.sampled_from([None, None, None, False, True])),
+        "no_fix": draw(st.sampled_from([False, False, False, True])),
         "rope": draw(st.sampled_from([None, None, None, "in", "cut"])),
         "event": draw(st.sampled_from([None, None, None, None, "case_open", "rope_cut"])),
     }
@@ -64,17 +98,29 @@ def _observation(draw: st.DrawFn, seq: int, now_s: float, progress_m: float) -> 
     if kind == "untimed":
         untimed = {"seq", "device", "rope", "event"}
         return record(now_s, timed=False, **{k: v for k, v in fields.items() if k in untimed})
-    zones = [zone("parking")] if draw(st.booleans()) else []
     off_m = draw(st.sampled_from(OFFS_M))
-    seen = at(now_s, progress_m, off_m, zones=zones, **fields)
+    seen = at(now_s, progress_m, off_m, **fields)
     assert seen.fix is not None
-    fix = seen.fix
+    fix = _placed(draw, seen.fix, now_s)
     if kind == "late fix":
         fix = replace(fix, fix_ms=fix.fix_ms - 10_000)
     if draw(st.booleans()):  # a road driven out and back
         back = ProgressCandidate(ROAD_M - progress_m, abs(off_m), 1000.0)
         fix = replace(fix, candidates=(*fix.candidates, back))
     return replace(seen, fix=fix)
+
+
+def _placed(draw: st.DrawFn, fix: FixFacts, now_s: float) -> FixFacts:
+    """The zones that the fix lies in, those that were crossed on the way, its land and route."""
+    places = draw(st.lists(st.sampled_from(PLACES), max_size=2, unique=True))
+    inside = draw(st.integers(0, len(places)))
+    return replace(
+        fix,
+        zones=tuple(places[:inside]),
+        crossed=tuple(places[inside:]),
+        route=int(now_s >= REROUTED_S),
+        **draw(st.sampled_from(LANDS)),
+    )
 
 
 @st.composite
@@ -86,5 +132,7 @@ def sceneries(draw: st.DrawFn) -> Scenery:
         acts=[reseal(s) for s in acts],
         devices=(DEVICE, OTHER),
         deadline_s=draw(st.sampled_from([1000.0, 20_000.0, 10.0**8])),
-        routes=draw(st.sampled_from([(), (DeclaredRoute(route_id=1, length_m=ROAD_M),)])),
+        routes=draw(st.sampled_from([(), ROUTES])),
+        direction=draw(st.sampled_from(["import", "transit"])),
+        destination=draw(st.sampled_from([None, EXIT])),
     )

@@ -172,7 +172,8 @@ def _touch(state: CourseState, fix: FixFacts, scene: Scene) -> CourseState:
 def _ask_for_checkpoints(
     state: CourseState, step: Step, fix: FixFacts, place: Place, scene: Scene
 ) -> CourseState:
-    """Each checkpoint is asked for once: when the vehicle is far enough past it."""
+    """Each checkpoint is asked for once, when the vehicle is far enough past it; missed by an
+    earlier route, or by an earlier version of its zone, it is not missed again."""
     routes = scene.plan.routes
     checkpoints = routes[fix.route].checkpoints if routes else ()
     past_m = scene.limits.checkpoint_past_m
@@ -180,17 +181,16 @@ def _ask_for_checkpoints(
     if asked_m is None:
         asked_m = _before_the_first_fix(place, past_m, scene, state.route)
     t_ms = step.observation.t_ms
-    missed = tuple(
-        _missed(checkpoint, step, fix, place)
-        for checkpoint in checkpoints
-        if asked_m <= checkpoint.progress_m + past_m <= place.progress_m
-        and checkpoint.mandatory
-        and checkpoint.in_force(t_ms)
-        and checkpoint.zone not in state.touched
-    )
+    settled = {*state.touched, *(one.zone for one in state.missed)}
+    missed: dict[str, Missed] = {}
+    for checkpoint in checkpoints:
+        behind = asked_m <= checkpoint.progress_m + past_m <= place.progress_m
+        if behind and checkpoint.mandatory and checkpoint.in_force(t_ms):
+            if checkpoint.zone not in settled:
+                missed[checkpoint.zone] = _missed(checkpoint, step, fix, place)
     ahead = (c.progress_m + past_m for c in checkpoints)
     ask_m = min((m for m in ahead if m > place.progress_m and m >= asked_m), default=inf)
-    return replace(state, ask_m=ask_m, missed=(*state.missed, *missed))
+    return replace(state, ask_m=ask_m, missed=(*state.missed, *missed.values()))
 
 
 def _before_the_first_fix(place: Place, past_m: float, scene: Scene, route: int) -> float:

@@ -212,3 +212,12 @@ def test_it_can_be_missed_only_while_its_zone_is_in_force(
     )
     trip = driving(0, 20_000, 40_000, 50_000)
     assert missed(trip, version) == ([(20 * MINUTE, None)] if opens else [])
+
+
+def test_what_was_missed_is_not_missed_again_by_another_route_or_version() -> None:
+    old = driving(0, 20_000, 40_000)
+    new = [at(30 * MINUTE, 20_000, route=1), at(40 * MINUTE, 50_000, route=1)]
+    assert missed(old + new, routes=(route(ASKED), two_routes(ASKED)[1])) == [(20 * MINUTE, None)]
+    moved = Checkpoint(zone="C", progress_m=60_000, from_ms=ms(25 * MINUTE))
+    trip = driving(0, 20_000, 40_000, 60_000, 70_000)
+    assert missed(trip, ASKED, moved) == [(20 * MINUTE, None)]
