@@ -22,9 +22,14 @@ from tracker.received import ack_of
 from tracker.storing import Incoming, Storing
 
 BATCH = 2_000
-EVALUATE = 200
+EVALUATE = 500
 QUARANTINE = 10_000
 SETTLE_S = 900.0
+
+LAGGING: LiteralString = """
+SELECT EXISTS (SELECT FROM dirty WHERE marked_at < clock_timestamp() - interval '1 s')
+"""
+"""What is stored is settled within a second, or storing waits: no backlog flatters the figure."""
 
 SETTLED: LiteralString = "SELECT NOT EXISTS (SELECT FROM dirty)"
 EVALUATOR_READY: LiteralString = """
@@ -41,6 +46,8 @@ class Measured:
     seconds: float
     records: int
     stages: dict[str, dict[str, float]]
+    all_cpu_us: float = 0.0
+    """CPU per record of all the database's processes and ours."""
 
     @property
     def rps(self) -> float:
@@ -112,6 +119,15 @@ def warm(conn: psycopg.Connection[Any], batches: Sequence[Sequence[Incoming]]) -
         run.store(batch)
     wait_until(conn, SETTLED)
     conn.execute("VACUUM (ANALYZE)")  # else it comes amid the run, for the round before it
+
+
+def prepare(run: Run, conn: psycopg.Connection[Any], batches: Sequence[Sequence[Incoming]]) -> None:
+    """Store a round by a run that goes on afterwards, so that it knows its devices."""
+    for batch in batches:
+        run.store(batch)
+    run.meter.spent.clear()
+    conn.execute("VACUUM (ANALYZE)")
+    conn.execute("CHECKPOINT")
 
 
 def wait_until(conn: psycopg.Connection[Any], query: LiteralString) -> None:

@@ -24,7 +24,8 @@ class Scale:
     devices: int = 50_000
     deliveries: int = 10_000
     rounds: int = 8
-    turns: int = 50
+    turns: int = 25
+    repeats: int = 3
     cost_sizes: tuple[int, ...] = (1_000, 10_000, 50_000)
     cost_rate: int = 2_000
     cost_s: float = 20.0
@@ -38,6 +39,7 @@ QUICK = Scale(
     deliveries=500,
     rounds=8,
     turns=3,
+    repeats=3,
     cost_sizes=(200, 1_000, 5_000),
     cost_rate=1_500,
     cost_s=1.5,
@@ -73,8 +75,9 @@ def measure(scale: Scale) -> dict[str, Any]:
     with running_server() as server:
         make_blank(server)
         make_template(server, load)
-        result = ingest.measure(server, load, batches, scale.turns)
+        result = ingest.measure(server, load, batches, scale.turns, scale.repeats)
         del batches
+        gc.unfreeze()
         rate = result["full_rps"] / 2
         result |= latency.measure(server, load, rate, scale.latency_s, scale.latency_tries)
         result |= cost.measure(server, scale.cost_sizes, scale.cost_rate, scale.cost_s)

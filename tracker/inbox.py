@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Collection, Sequence
 
@@ -11,6 +10,7 @@ import paho.mqtt.client as mqtt
 from msgspec import Struct
 from prometheus_client import Gauge
 
+from tracker.lean_client import LeanClient, Published
 from tracker.storing import Incoming
 
 INBOX_BYTES = 64 * 2**20
@@ -25,15 +25,17 @@ class Delivered:
 
     __slots__ = ("client", "incoming", "mid", "qos", "shard")
 
-    def __init__(self, shard: int, client: mqtt.Client, message: mqtt.MQTTMessage) -> None:
+    def __init__(
+        self, shard: int, client: LeanClient, message: Published, received_ms: int
+    ) -> None:
         self.shard = shard
         self.client = client
         self.mid = message.mid
         self.qos = message.qos
         self.incoming = Incoming(
             topic=message.topic,
-            payload=bytes(message.payload),
-            received_ms=time.time_ns() // 1_000_000,
+            payload=message.payload,
+            received_ms=received_ms,
             retained=message.retain,
         )
 

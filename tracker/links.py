@@ -27,6 +27,7 @@ from prometheus_client import Counter, Gauge
 from tracker.db.leases import Health
 from tracker.drops import Drops
 from tracker.inbox import Command, Delivered, Inbox
+from tracker.lean_client import LeanClient, Published
 from tracker.sessions import FOREIGN, Session, filters_of, session_name
 from tracker.settings import Settings
 
@@ -35,7 +36,7 @@ log = structlog.get_logger(__name__)
 CONNECT_S = 10.0
 RETRY_S = 0.5
 MISC_S = 1.0
-READS_A_TURN = 64
+READS_A_TURN = 4
 STUCK_S = 60.0
 """A turn of the loop takes milliseconds, a connection attempt at most seconds."""
 
@@ -43,7 +44,7 @@ LINKS_UP = Gauge("tracker_broker_sessions_up", "Shards' sessions connected and s
 LINKS_LOST = Counter("tracker_broker_connections_lost_total", "Connections to the broker lost.")
 LOOP_ENDED = Counter("tracker_broker_loop_restarts_total", "Times the broker's loop had ended.")
 
-Client = mqtt.Client
+Client = LeanClient
 
 
 class Links:
@@ -199,8 +200,12 @@ class Links:
                 session = self._sessions.get(command.shard)
                 if session is not None and session.client is not None and session.up:
                     session.client.publish(command.topic, command.payload, qos=command.qos)
+            mids: dict[Client, list[int]] = {}
             for one in delivered:
-                one.client.ack(one.mid, one.qos)
+                if one.qos:
+                    mids.setdefault(one.client, []).append(one.mid)
+            for client, numbers in mids.items():
+                client.acknowledge(numbers)
 
     def _read(self, timeout_s: float) -> None:
         again, self._unread = self._unread, set()
@@ -223,13 +228,21 @@ class Links:
 
     def _read_one(self, session: Session, client: Client) -> None:
         for _ in range(READS_A_TURN):
-            before = session.arrived
-            client.loop_read()
+            arrived = client.arrived()
             if session.client is not client:
                 return
-            if session.arrived == before and not _decrypted(client):
+            self._take(session, client, arrived)
+            if not arrived and not _decrypted(client):
                 return
         self._unread.add(session)
+
+    def _take(self, session: Session, client: Client, arrived: Sequence[Published]) -> None:
+        if session.shard is None:
+            for message in arrived:
+                self._drops.note(message.topic, message.payload)
+            return
+        now_ms = time.time_ns() // 1_000_000
+        self._came += [Delivered(session.shard, client, message, now_ms) for message in arrived]
 
     def _send(self) -> None:
         unsent, self._unsent = self._unsent, set()
@@ -295,18 +308,17 @@ class Links:
     def _open(self, session: Session) -> None:
         session.since_s = time.monotonic()
         client = session.client = session.new_client(self._settings)
-        self._listen_to(client, monitor=session.shard is None)
+        self._listen_to(client)
         try:
             session.connect(client, self._settings, self._receive_maximum)
         except OSError as exc:
             log.error("no connection to the broker", error=str(exc))
             self._failed(session, client)
 
-    def _listen_to(self, client: Client, *, monitor: bool) -> None:
+    def _listen_to(self, client: Client) -> None:
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_count if monitor else self._on_message
         client.on_socket_open = self._on_socket_open
         client.on_socket_close = self._on_socket_close
         client.on_socket_register_write = self._on_want_write
@@ -321,13 +333,13 @@ class Links:
         self._forget(session, client)
         session.known = False
 
-    def _failed(self, session: Session, client: Client) -> None:
+    def _failed(self, session: Session, client: mqtt.Client) -> None:
         """A connection is lost or did not come about: try again, but not at once."""
         self._forget(session, client)
         self._retry_at_s = time.monotonic() + RETRY_S
         self.changed.set()
 
-    def _forget(self, session: Session, client: Client) -> None:
+    def _forget(self, session: Session, client: mqtt.Client) -> None:
         """Be rid of a client, whatever state it is in."""
         if session.client is not client:
             return
@@ -356,7 +368,7 @@ class Links:
 
     def _on_connect(
         self,
-        client: Client,
+        client: mqtt.Client,
         session: Session,
         flags: mqtt.ConnectFlags,
         reason: ReasonCode,
@@ -375,7 +387,7 @@ class Links:
 
     def _on_subscribe(
         self,
-        _client: Client,
+        _client: mqtt.Client,
         session: Session,
         _mid: int,
         reasons: list[ReasonCode],
@@ -389,7 +401,7 @@ class Links:
 
     def _on_disconnect(
         self,
-        client: Client,
+        client: mqtt.Client,
         session: Session,
         _flags: mqtt.DisconnectFlags,
         reason: ReasonCode,
@@ -399,25 +411,16 @@ class Links:
         LINKS_LOST.inc()
         self._failed(session, client)
 
-    def _on_message(self, client: Client, session: Session, message: mqtt.MQTTMessage) -> None:
-        session.arrived += 1
-        assert session.shard is not None
-        self._came.append(Delivered(session.shard, client, message))
-
-    def _on_count(self, _client: Client, session: Session, message: mqtt.MQTTMessage) -> None:
-        session.arrived += 1
-        self._drops.note(message.topic, bytes(message.payload))
-
-    def _on_socket_open(self, _client: Client, session: Session, sock: Any) -> None:
+    def _on_socket_open(self, _client: mqtt.Client, session: Session, sock: Any) -> None:
         self._selector.register(sock, selectors.EVENT_READ, session)
 
-    def _on_socket_close(self, _client: Client, _session: Session, sock: Any) -> None:
+    def _on_socket_close(self, _client: mqtt.Client, _session: Session, sock: Any) -> None:
         try:
             self._selector.unregister(sock)
         except (KeyError, ValueError):
             return  # paho closes twice on some ways
 
-    def _on_want_write(self, _client: Client, session: Session, _sock: Any) -> None:
+    def _on_want_write(self, _client: mqtt.Client, session: Session, _sock: Any) -> None:
         self._unsent.add(session)
 
 

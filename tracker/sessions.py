@@ -10,6 +10,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from tracker.adapters import OWNTRACKS_FILTERS
+from tracker.lean_client import LeanClient
 from tracker.payload import ROOT
 from tracker.settings import Settings
 
@@ -39,24 +40,22 @@ class Session:
     """A connection to be kept up, and its present client. Without a shard: not durable.
 
     ``up``: connected and subscribed; ``known``: it was so before, in this process. ``since_s`` and
-    ``lost_s``: when the last connection was begun and when it was lost (monotonic). ``arrived``
-    counts its messages.
+    ``lost_s``: when the last connection was begun and when it was lost (monotonic).
     """
 
     def __init__(self, *, name: str, filters: Sequence[str], shard: int | None) -> None:
         self.name = name
         self.filters = filters
         self.shard = shard
-        self.client: mqtt.Client | None = None
+        self.client: LeanClient | None = None
         self.up = False
         self.known = False
         self.since_s = 0.0
         self.lost_s = 0.0
-        self.arrived = 0
 
-    def new_client(self, settings: Settings) -> mqtt.Client:
+    def new_client(self, settings: Settings) -> LeanClient:
         """A client for one connection."""
-        client = mqtt.Client(
+        client = LeanClient(
             CallbackAPIVersion.VERSION2,
             client_id=self.name,
             protocol=mqtt.MQTTv5,

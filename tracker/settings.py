@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     )
     metrics_host: str = Field("127.0.0.1", description="Address those metrics are served on.")
 
-    evaluate_batch: int = Field(200, ge=1, le=10000, description="Deliveries judged in one batch.")
+    evaluate_batch: int = Field(500, ge=1, le=10000, description="Deliveries judged in one batch.")
     watch_tick_s: float = Field(1.0, gt=0, le=60, description="Period of the clocks, s.")
 
     http_host: str = Field("127.0.0.1", description="Address the API listens on.")

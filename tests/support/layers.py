@@ -53,6 +53,7 @@ LAYERS: Mapping[str, int] = {
     "tracker.archiving": 7,
     "tracker.broker": 7,
     "tracker.inbox": 8,
+    "tracker.lean_client": 7,
     "tracker.sessions": 8,
     "tracker.drops": 8,
     "tracker.links": 8,
@@ -91,6 +92,7 @@ FAMILIES: Mapping[str, str] = {
     "tracker.redrive": "pipeline",
     # Sessions with the broker, leases of shards, and the worker that has both.
     "tracker.inbox": "ingest",
+    "tracker.lean_client": "ingest",
     "tracker.sessions": "ingest",
     "tracker.drops": "ingest",
     "tracker.links": "ingest",

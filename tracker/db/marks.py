@@ -24,3 +24,8 @@ def mark_dirty(
         "INSERT INTO dirty (delivery_id, from_t) SELECT unnest(%s::uuid[]), %s", (ids, from_t)
     )
     conn.execute("SELECT pg_notify(%s, '')", (DIRTY_CHANNEL,))
+
+
+def tidy_marks(conn: psycopg.Connection) -> None:
+    """Make room where marks were taken; outside a transaction, and not if another is at it."""
+    conn.execute("VACUUM (SKIP_LOCKED, INDEX_CLEANUP ON, TRUNCATE OFF) dirty")

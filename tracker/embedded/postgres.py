@@ -185,14 +185,14 @@ def tuning() -> dict[str, str]:
     """Server settings for a machine shared with everything else; durability stays on."""
     memory_mb = psutil.virtual_memory().total // 2**20
     return {
-        "shared_buffers": f"{max(64, min(1024, memory_mb // 8))}MB",
+        "shared_buffers": f"{max(64, min(4096, memory_mb // 8))}MB",
         "effective_cache_size": f"{max(256, memory_mb // 3)}MB",
         "work_mem": "16MB",
         "maintenance_work_mem": "128MB",
         "max_connections": "200",
         # Partitions multiply the locks of one transaction.
         "max_locks_per_transaction": "256",
-        "max_wal_size": "4GB",
+        "max_wal_size": "8GB",
         "checkpoint_timeout": "15min",
         "wal_compression": "on",
         "random_page_cost": "1.1",
