@@ -15,7 +15,10 @@ from tracker import alerts
 from tracker.changes import Change, by_code, sentence
 from tracker.db import findings as out
 from tracker.db.findings import StoredAlert, StoredAnomaly
+from tracker.incidents import explains
+from tracker.incidents import sentence as sentence_of
 from tracker.judging import Case, Connection, Judging
+from tracker.model import ActKind
 
 
 def plan_alerts(conn: Connection, batch: Judging) -> None:
@@ -50,6 +53,7 @@ def _plan(
     alert_id = alert.id if alert else uuid4()
     if plan.action != "none":
         out.write_alert(conn, (case.file.id, code), alert_id, plan, batch.now)
+        out.write_history(conn, alert_id, _incident_lines(case, told, batch.now))
         case.alert_ids.add(alert_id)
     _note_finished(conn, case, alert, told, batch.now)
     raised = set(plan.anomaly_ids)
@@ -76,6 +80,18 @@ def _anomaly_changes(case: Case, items: Iterable[Change[UUID]]) -> list[alerts.A
                 )
             )
     return result
+
+
+def _incident_lines(
+    case: Case, told: Iterable[Change[UUID]], now: datetime
+) -> list[alerts.HistoryLine]:
+    """A line for each incident reported before that speaks of what was found only now."""
+    new = [change.after for change in told if change.kind == "new" and change.after is not None]
+    return [
+        alerts.HistoryLine(at=now, who=alerts.SYSTEM, what="incident", text=sentence_of(act))
+        for act in case.file.plan.acts
+        if act.kind is ActKind.INCIDENT and any(explains(act, finding) for finding in new)
+    ]
 
 
 def _note_finished(

@@ -274,6 +274,28 @@ def resolve(
     )
 
 
+def explain(alert: AlertView, *, ends: bool, who: str, text: str, now: datetime) -> Handling:
+    """An incident speaks of what the alert was raised for.
+
+    Args:
+        ends: telemetry says the same: the alert ends as explained. Else it gets a line, and a
+            person decides.
+
+    Raises:
+        Conflict: the alert is resolved or retracted.
+    """
+    _require_unresolved(alert)
+    if not ends:
+        line = HistoryLine(at=now, who=who, what="incident", text=text)
+        return Handling(status=alert.status, assignee=alert.assignee, history=(line,))
+    return Handling(
+        status="resolved",
+        assignee=alert.assignee,
+        finding="explained",
+        history=(HistoryLine(at=now, who=who, what="explained", text=text),),
+    )
+
+
 def _require_unresolved(alert: AlertView) -> None:
     if not alert.unresolved:
         raise Conflict(

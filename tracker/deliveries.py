@@ -106,6 +106,76 @@ def require_notifiable(status: Status) -> None:
         )
 
 
+#: States in which the goods are on their way, in a carrier's hands.
+ON_THE_WAY: Final = frozenset({Status.RELEASED, Status.IN_TRANSIT, Status.OVERDUE, Status.ENQUIRY})
+
+
+def require_on_the_way(what: str, status: Status) -> None:
+    """Refuse what can only happen on the way.
+
+    Raises:
+        Conflict: naming the state.
+    """
+    if status not in ON_THE_WAY:
+        fitting = ", ".join(sorted(ON_THE_WAY))
+        raise Conflict.field(
+            "status", msg=f"{what} is refused: the delivery is {status}; allowed in {fitting}"
+        )
+
+
+def controlled(status: Status) -> Status:
+    """The state after a control or a scan was recorded: the first one begins the control.
+
+    Raises:
+        Conflict: the delivery has not arrived, or its control is over.
+    """
+    if status is Status.UNDER_CONTROL:
+        return status
+    return take(Step.CONTROL, status)
+
+
+def closing(
+    status: Status,
+    results: Sequence[str | None],
+    measures: Sequence[str],
+    asked: Literal["completed", "discrepancy"] | None,
+) -> Status:
+    """The state after customs control has ended.
+
+    A delivery for which nothing was ordered at arrival (green corridor) may be closed without a
+    control; it passes through it.
+
+    Args:
+        results: of the controls and scans recorded; None: ordered, not carried out.
+        measures: what was ordered at arrival.
+        asked: what the officer says; None: as the results say.
+
+    Raises:
+        Conflict: it has not arrived, something ordered has not been carried out, or the officer
+            says otherwise than the results.
+    """
+    if status is Status.ARRIVED:
+        if measures and not results:
+            raise Conflict.field(
+                "status",
+                msg=f"close is refused: {', '.join(measures)} ordered and not recorded; "
+                "record it with POST …/controls first",
+            )
+        status = take(Step.CONTROL, status)
+    violated = any(result == "violation" for result in results)
+    step = Step.FIND_DISCREPANCY if violated or asked == "discrepancy" else Step.COMPLETE
+    after = take(step, status)
+    if None in results and not any(results):
+        raise Conflict.field(
+            "status", msg="close is refused: a control was ordered and has no result yet; record it"
+        )
+    if violated and asked == "completed":
+        raise Conflict.field(
+            "result", msg="a control found a violation: the delivery ends with a discrepancy"
+        )
+    return after
+
+
 # ---------------------------------------------------------------- when things happened
 
 FUTURE_TOLERANCE: Final = timedelta(minutes=5)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 
+from tracker.api.acting import Acting, given, once, opened
 from tracker.api.arriving import confirm
-from tracker.api.creation import Creating, Creation, IfMatch, require_match
-from tracker.api.deliveries import detail_of
+from tracker.api.creation import Creating, IfMatch
 from tracker.api.deps import Config, may
 from tracker.api.described import refusals
-from tracker.api.registering import backdating
-from tracker.api.rights import require, require_post, require_sight
+from tracker.api.rights import require, require_post
 from tracker.api.schemas.deliveries import (
     ArrivalIn,
     ArrivalOut,
@@ -31,17 +28,9 @@ from tracker.db import places
 from tracker.db.connect import WriteSession
 from tracker.db.tables import Delivery
 from tracker.db.users import CurrentUser
-from tracker.deliveries import (
-    Status,
-    Step,
-    check_act_time,
-    plate_warning,
-    require_notifiable,
-    take,
-)
-from tracker.errors import Conflict, FieldError, Invalid, NotFound
+from tracker.deliveries import Status, Step, plate_warning, require_notifiable, take
+from tracker.errors import Conflict, FieldError, Invalid
 from tracker.model import ActKind
-from tracker.settings import Settings
 
 router = APIRouter(prefix="/api/v1", tags=["deliveries"], responses=refusals(404, 409, 412))
 
@@ -56,38 +45,28 @@ def border_crossing(
     if_match: IfMatch = None,
 ) -> JSONResponse:
     """The carrier notifies customs that goods and vehicle crossed the border."""
-    return _once(
+    return once(
         creating,
         delivery_id,
         body,
-        lambda: _crossed(creating.session, user, delivery_id, body, config, if_match),
+        lambda: _crossed(opened(creating, user, delivery_id, config, if_match), body),
     )
 
 
-def _crossed(
-    session: WriteSession,
-    user: CurrentUser,
-    delivery_id: UUID,
-    body: BorderCrossingIn,
-    config: Settings,
-    if_match: str | None,
-) -> DeliveryDetail:
-    delivery = _opened(session, user, delivery_id, if_match)
-    require(user, "deliveries.crossing")
+def _crossed(acting: Acting, body: BorderCrossingIn) -> DeliveryDetail:
+    delivery, session = acting.delivery, acting.session
+    require(acting.user, "deliveries.crossing")
     require_notifiable(Status(delivery.status))
-    check_act_time(body.at, now=datetime.now(UTC), backdating=backdating(config))
+    at = acting.when(body.at, after_release=False)
     if not places.post_exists(session, body.post):
         raise Invalid.field(
             "body", "post", msg=f"there is no post {body.post!r}; see GET /api/v1/posts"
         )
-    data = _data(post=body.post, plate=body.plate, position=where(body.position))
+    data = given(post=body.post, plate=body.plate, position=where(body.position))
     data["documents"] = list(body.documents)
-    _record(session, delivery, user, ActKind.BORDER_CROSSING, body.at, data)
+    acting.record(ActKind.BORDER_CROSSING, at, data)
     store.move(session, delivery)
-    warnings = plate_warning(str(delivery.vehicle["plate"]), body.plate)
-    detail = detail_of(session, user, delivery.id, warnings)
-    store.announce(session, delivery, body.at)
-    return detail
+    return acting.done(at, plate_warning(str(delivery.vehicle["plate"]), body.plate))
 
 
 @router.post("/deliveries/{delivery_id}/release", response_model=DeliveryDetail)
@@ -100,37 +79,25 @@ def release(
     if_match: IfMatch = None,
 ) -> JSONResponse:
     """Seals armed, departure: the devices are on the delivery from ``at``, the clock runs."""
-    given = body or ReleaseIn()
-    return _once(
+    asked = body or ReleaseIn()
+    return once(
         creating,
         delivery_id,
-        given,
-        lambda: _released(creating.session, user, delivery_id, given, config, if_match),
+        asked,
+        lambda: _released(opened(creating, user, delivery_id, config, if_match), asked),
     )
 
 
-def _released(
-    session: WriteSession,
-    user: CurrentUser,
-    delivery_id: UUID,
-    body: ReleaseIn,
-    config: Settings,
-    if_match: str | None,
-) -> DeliveryDetail:
-    delivery = _opened(session, user, delivery_id, if_match)
-    require_post(user, "deliveries.release", delivery.departure_post)
+def _released(acting: Acting, body: ReleaseIn) -> DeliveryDetail:
+    delivery, session = acting.delivery, acting.session
+    require_post(acting.user, "deliveries.release", delivery.departure_post)
     status = take(Step.RELEASE, Status(delivery.status))
-    now = datetime.now(UTC)
-    at = body.at or _whole_ms(now)
-    check_act_time(at, now=now, backdating=backdating(config))
+    at = acting.when(body.at)
     _bind(session, delivery, at)
     notified = store.has_act(session, delivery.id, ActKind.BORDER_CROSSING)
-    _record(session, delivery, user, ActKind.RELEASE, at, _data(position=where(body.position)))
+    acting.record(ActKind.RELEASE, at, given(position=where(body.position)))
     store.move(session, delivery, status=status.value, released_at=at)
-    warnings = _release_warnings(delivery, at, notified=notified)
-    detail = detail_of(session, user, delivery.id, warnings)
-    store.announce(session, delivery, at)
-    return detail
+    return acting.done(at, _release_warnings(delivery, at, notified=notified))
 
 
 def _bind(session: WriteSession, delivery: Delivery, at: datetime) -> None:
@@ -169,74 +136,30 @@ def arrival(
 ) -> JSONResponse:
     """The officer confirms the arrival; the system names the corridor, the measures, the officer
     who carries them out, and every contradiction with telemetry."""
-    return _once(
+    return once(
         creating,
         delivery_id,
         body,
-        lambda: _arrived(creating.session, user, delivery_id, body, config, if_match),
+        lambda: arrive(opened(creating, user, delivery_id, config, if_match), body),
     )
 
 
-def _arrived(
-    session: WriteSession,
-    user: CurrentUser,
-    delivery_id: UUID,
-    body: ArrivalIn,
-    config: Settings,
-    if_match: str | None,
-) -> ArrivalOut:
-    delivery = _opened(session, user, delivery_id, if_match)
-    require_post(user, "deliveries.arrival", delivery.destination_post)
+def arrive(acting: Acting, body: ArrivalIn) -> ArrivalOut:
+    """Confirm an arrival: the system decides on the control, the devices are free again.
+
+    Raises:
+        Forbidden: the user is no officer of the destination post.
+        Conflict: the delivery is in no state in which it can arrive.
+    """
+    delivery, session = acting.delivery, acting.session
+    require_post(acting.user, "deliveries.arrival", delivery.destination_post)
     status = take(Step.ARRIVE, Status(delivery.status))
-    now = datetime.now(UTC)
-    at = body.at or _whole_ms(now)
-    check_act_time(at, now=now, backdating=backdating(config), not_before=delivery.released_at)
+    at = acting.when(body.at)
     decided = confirm(session, delivery, body, at)
-    data = _data(remarks=body.remarks, position=where(body.position))
+    data = given(remarks=body.remarks, position=where(body.position))
     data["seals"] = [seal.model_dump() for seal in body.seals]
-    _record(session, delivery, user, ActKind.ARRIVAL, at, data | decided.stored())
+    acting.record(ActKind.ARRIVAL, at, data | decided.stored())
     store.unbind(session, delivery.id, at)
     store.move(session, delivery, status=status.value, arrived_at=at)
-    detail = detail_of(session, user, delivery.id, decided.warnings)
-    store.announce(session, delivery, at)
+    detail = acting.done(at, decided.warnings)
     return ArrivalOut.model_validate(detail.model_dump() | decided.stored())
-
-
-def _once(
-    creating: Creation, delivery_id: UUID, body: BaseModel, act: Callable[[], DeliveryDetail]
-) -> JSONResponse:
-    """Take an act, once for each idempotency key."""
-    return creating.once(body, lambda: (act(), f"/api/v1/deliveries/{delivery_id}"), status=200)
-
-
-def _opened(
-    session: WriteSession, user: CurrentUser, delivery_id: UUID, if_match: str | None
-) -> Delivery:
-    """The delivery, locked, if the user may know of it and has seen its newest version."""
-    missing = f"no delivery {delivery_id}"
-    delivery = store.locked(session, delivery_id)
-    if delivery is None:
-        raise NotFound(missing)
-    require_sight(user, delivery.carrier_id, missing)
-    require_match(if_match, delivery.version)
-    return delivery
-
-
-def _record(
-    session: WriteSession,
-    delivery: Delivery,
-    user: CurrentUser,
-    kind: ActKind,
-    at: datetime,
-    data: dict[str, Any],
-) -> None:
-    store.record_act(session, delivery.id, kind=kind, at=at, who=user.username, data=data)
-
-
-def _data(**values: Any) -> dict[str, Any]:
-    """What was given; what was left out is not recorded as empty."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _whole_ms(at: datetime) -> datetime:
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
+from msgspec import structs
 from sqlalchemy import RowMapping
 from sqlalchemy.orm import Session
 
@@ -26,6 +27,7 @@ from tracker.api.schemas.deliveries import (
     LastPosition,
     RiskBrief,
     RouteBrief,
+    StepOut,
 )
 from tracker.api.schemas.routes import RouteOut, route_out
 from tracker.db import reading_deliveries as reading
@@ -37,6 +39,7 @@ from tracker.db.reading_risk import delivery_rank
 from tracker.db.users import CurrentUser
 from tracker.deliveries import Status
 from tracker.errors import FieldError, NotFound
+from tracker.norms import Course, Event, measured
 
 router = APIRouter(prefix="/api/v1", tags=["deliveries"], responses=refusals(404, 409))
 
@@ -114,7 +117,7 @@ def get_delivery_route(
     corridor: Annotated[bool, Query(description="Add the corridor's outline.")] = False,
 ) -> RouteOut:
     """The declared route of a delivery, with its line."""
-    row = _require(session, user, delivery_id)
+    row = require_delivery(session, user, delivery_id)
     route = route_store.route_by_id(session, row["route_id"])
     outlines = route_store.corridors(session, [route.id]) if corridor else {}
     return route_out(route, outlines.get(route.id))
@@ -134,26 +137,49 @@ def detail_of(
     Raises:
         NotFound: there is none, or none that the user may know of.
     """
-    row = _require(session, user, delivery_id)
+    row = require_delivery(session, user, delivery_id)
     rank = delivery_rank(raw(session), delivery_id) if sees_risk(user) else None
     acts = [ActOut(**act) for act in reading.acts_of(session, delivery_id)]
+    steps = measured(_course(row, acts), datetime.now(UTC))
     return DeliveryDetail(
         **_fields(row, sees_risk(user), rank),
         acts=acts if sees_risk(user) else [_without_decisions(act) for act in acts],
+        steps=[StepOut(**structs.asdict(step)) for step in steps],
         warnings=[warning_of(w) for w in warnings or []],
+    )
+
+
+def _course(row: RowMapping, acts: list[ActOut]) -> Course:
+    return Course(
+        declared_at=row["declared_at"],
+        deadline=row["deadline"],
+        released_at=row["released_at"],
+        arrived_at=row["arrived_at"],
+        cancelled=row["status"] == Status.CANCELLED,
+        events=[Event(kind=a.kind, at=a.at, recorded_at=a.recorded_at) for a in acts],
     )
 
 
 #: The system's decisions on the control rest on risk, which carriers never see.
 _DECISIONS = frozenset({"corridor", "measures", "profiles", "officer", "contradictions"})
 
+#: What officers write to each other about a control is not for the one who is controlled.
+_OFFICERS_ACTS = frozenset({"control", "scan", "enquiry", "enquiry_result"})
+_OFFICERS_WORDS = frozenset({"text", "code", "ordered_by"})
+
 
 def _without_decisions(act: ActOut) -> ActOut:
-    kept = {name: value for name, value in act.data.items() if name not in _DECISIONS}
+    hidden = _DECISIONS | (_OFFICERS_WORDS if act.kind in _OFFICERS_ACTS else frozenset())
+    kept = {name: value for name, value in act.data.items() if name not in hidden}
     return act.model_copy(update={"data": kept})
 
 
-def _require(session: Session, user: CurrentUser, delivery_id: UUID) -> RowMapping:
+def require_delivery(session: Session, user: CurrentUser, delivery_id: UUID) -> RowMapping:
+    """The delivery as stored.
+
+    Raises:
+        NotFound: there is none, or none that the user may know of.
+    """
     row = reading.read_delivery(session, scope_of(user), delivery_id)
     if row is None:
         raise NotFound(f"no delivery {delivery_id}")

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final, Literal
 from uuid import UUID
 
@@ -37,6 +38,15 @@ deliveries.create         -        posts    -        -        -        all
 deliveries.release        -        posts    -        -        -        -
 deliveries.crossing       all      all      own      -        -        all
 deliveries.arrival        -        posts    -        -        -        -
+deliveries.notice         all      all      own      -        -        all
+deliveries.incident       all      all      own      -        -        all
+deliveries.control        -        posts    -        -        -        -
+deliveries.scan           -        posts    -        -        -        all
+deliveries.close          -        posts    -        -        -        -
+deliveries.cancel         -        posts    -        -        -        all
+deliveries.enquiry        all      posts    -        -        -        -
+deliveries.reseal         -        all      -        -        -        -
+deliveries.transship      -        all      -        -        -        -
 track.read                all      all      own      all      all      all
 timeline.read             all      all      own      all      all      all
 anomalies.read            all      all      own      all      all      all
@@ -94,6 +104,18 @@ def require_post(user: CurrentUser, call: str, post: str) -> None:
     if grant(user, call) == "posts" and post not in user.posts:
         own = ", ".join(sorted(user.posts)) or "none"
         raise Forbidden(f"{call} is for the officers of post {post}; your posts: {own}")
+
+
+def require_either_post(user: CurrentUser, call: str, posts: Collection[str]) -> None:
+    """As `require_post`, where any of these posts will do.
+
+    Raises:
+        Forbidden: naming the posts.
+    """
+    require(user, call)
+    if grant(user, call) == "posts" and not user.posts & frozenset(posts):
+        own = ", ".join(sorted(user.posts)) or "none"
+        raise Forbidden(f"{call} is for the officers of {' or '.join(posts)}; your posts: {own}")
 
 
 NOBODY: Final = UUID(int=0)

@@ -109,9 +109,94 @@ def unbind(session: WriteSession, delivery_id: UUID, at: datetime) -> None:
     )
 
 
+def unbind_these(
+    session: WriteSession, delivery_id: UUID, nos: Sequence[int], at: datetime
+) -> None:
+    """Take devices off a delivery on its way: their records from ``at`` on are not its own."""
+    session.execute(
+        update(Binding)
+        .where(
+            Binding.delivery_id == delivery_id,
+            Binding.released.is_(False),
+            Binding.device_no.in_(nos),
+        )
+        .values(bound_to=at, released=True)
+    )
+
+
+def bind_these(session: WriteSession, delivery_id: UUID, nos: Sequence[int], at: datetime) -> None:
+    """Put devices on a delivery on its way, from ``at`` on."""
+    if nos:
+        rows = [{"delivery_id": delivery_id, "device_no": no, "bound_from": at} for no in nos]
+        session.execute(insert(Binding), rows)
+
+
+_STANDING: Final = text("""
+    SELECT dev.id AS device_id, dev.device_no, dev.kind, b.bound_from, b.released
+    FROM bindings b JOIN devices dev ON dev.device_no = b.device_no
+    WHERE b.delivery_id = :delivery ORDER BY b.id
+""")
+
+
+def bindings_of(session: Session, delivery_id: UUID) -> Sequence[Row[Any]]:
+    """Every binding of a delivery, those that have ended among them."""
+    return session.execute(_STANDING, {"delivery": delivery_id}).all()
+
+
+_ELSEWHERE: Final = text("""
+    SELECT dev.id AS device_id, d.registration_number
+    FROM bindings b
+    JOIN deliveries d ON d.id = b.delivery_id
+    JOIN devices dev ON dev.device_no = b.device_no
+    WHERE b.device_no = ANY(:devices) AND b.delivery_id <> :delivery
+      AND b.bound_from IS NOT NULL
+      AND tstzrange(b.bound_from, b.bound_to) && tstzrange(:at, NULL)
+    ORDER BY dev.id
+""")
+
+
+def elsewhere_from(
+    session: Session, delivery_id: UUID, nos: Sequence[int], at: datetime
+) -> Sequence[Row[Any]]:
+    """Which of these devices are on another delivery at some time after ``at``."""
+    params = {"delivery": delivery_id, "devices": list(nos), "at": at}
+    return session.execute(_ELSEWHERE, params).all()
+
+
+def free_reserved(session: WriteSession, delivery_id: UUID) -> None:
+    """The devices that were reserved are free again; they were never on the delivery."""
+    session.execute(
+        update(Binding)
+        .where(Binding.delivery_id == delivery_id, Binding.bound_from.is_(None))
+        .values(released=True)
+    )
+
+
+_FILE: Final = text("""
+    INSERT INTO scan_files (delivery_id, act_id, name, media_type, sha256, content)
+    VALUES (:delivery, :act, :name, :media_type, :sha256, :content)
+""")
+
+
+def keep_scan_file(
+    session: WriteSession, delivery_id: UUID, act_id: int, **file: str | bytes
+) -> None:
+    """Keep the picture of a container scan: name, media_type, sha256, content."""
+    session.execute(_FILE, {"delivery": delivery_id, "act": act_id, **file})
+
+
+def scan_file(session: Session, delivery_id: UUID, act_id: int) -> Row[Any] | None:
+    """The picture of a scan: name, media type, content; None: it has none."""
+    query = text(
+        "SELECT name, media_type, content FROM scan_files"
+        " WHERE delivery_id = :delivery AND act_id = :act"
+    )
+    return session.execute(query, {"delivery": delivery_id, "act": act_id}).one_or_none()
+
+
 _ACT: Final = text("""
     INSERT INTO delivery_acts (delivery_id, kind, at, recorded_by, data)
-    VALUES (:delivery, :kind, :at, :who, :data)
+    VALUES (:delivery, :kind, :at, :who, :data) RETURNING id
 """).bindparams(bindparam("data", type_=JSONB))
 
 
@@ -123,12 +208,13 @@ def record_act(
     at: datetime,
     who: str,
     data: Mapping[str, Any],
-) -> None:
-    """Record what a person did, when it happened, and have the delivery judged again."""
-    session.execute(
+) -> int:
+    """Record what a person did, when it happened, and have the delivery judged again; its id."""
+    act_id: int = session.execute(
         _ACT, {"delivery": delivery_id, "kind": kind, "at": at, "who": who, "data": dict(data)}
-    )
+    ).scalar_one()
     mark_dirty(raw(session), [delivery_id])
+    return act_id
 
 
 def has_act(session: Session, delivery_id: UUID, kind: str) -> bool:

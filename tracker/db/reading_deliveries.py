@@ -150,7 +150,7 @@ def read_delivery(session: Session, scope: Scope, delivery_id: UUID) -> RowMappi
 
 
 _ACTS: Final = text("""
-    SELECT kind, at, recorded_at, recorded_by, data
+    SELECT id, kind, at, recorded_at, recorded_by, data
     FROM delivery_acts WHERE delivery_id = :id ORDER BY at, id
 """)
 

@@ -139,11 +139,25 @@ class LastPosition(Answer):
 class ActOut(Answer):
     """What a person did: when it happened, when it was entered, by whom."""
 
+    id: int
     kind: str
     at: Moment
     recorded_at: Moment
     recorded_by: str
     data: dict[str, Any]
+
+
+class StepOut(Answer):
+    """A step of the life cycle with its time norm. ``kept`` null: not done and not late yet."""
+
+    step: str
+    since: Moment
+    due_at: Moment
+    norm_s: float
+    done_at: Moment | None
+    taken_s: float | None
+    kept: bool | None
+    reason: str = Field(description="Where the norm comes from.")
 
 
 class RiskBrief(Answer):
@@ -230,6 +244,9 @@ class DeliveryDetail(DeliveryOut):
     """A delivery with what people did and what looked odd."""
 
     acts: list[ActOut] = Field(default_factory=list)
+    steps: list[StepOut] = Field(
+        default_factory=list, description="What was done in which time, and whether in its norm."
+    )
     warnings: list[Warning] = Field(default_factory=list)
 
 
