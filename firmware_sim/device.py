@@ -186,17 +186,21 @@ class Device:
         """Say for how long and go to sleep; the owner of the link lets it leave cleanly."""
         told = Trigger(why="time", fields=(("sleep_s", round(for_s)),))
         messages = self.record(now_ms, world, told)
-        self._rest_until_ms, self.asleep = now_ms + round(for_s * 1000), True
+        self._fall_asleep(now_ms, for_s)
         return messages
 
     def _nap(self, now_ms: int, trigger: Trigger) -> None:
         """After a parked record a device with `sleep_s` sleeps (the record has said so)."""
         if self._naps(trigger):
-            self._rest_until_ms = now_ms + round((self.triggers.periods.sleep_s or 0) * 1000)
-            self.asleep = True
+            self._fall_asleep(now_ms, self.triggers.periods.sleep_s or 0)
+
+    def _fall_asleep(self, now_ms: int, for_s: float) -> None:
+        self._rest_until_ms = now_ms + round(for_s * 1000)
+        self.asleep = self.resting = True
 
     def _naps(self, trigger: Trigger) -> bool:
-        routine = trigger.why in ("time", "mot") and not trigger.fields
+        # Not before it has told so: a device that wakes first connects and sends what it has.
+        routine = self.online and trigger.why in ("time", "mot") and not trigger.fields
         return routine and self.triggers.periods.sleep_s is not None and not self.triggers.mov
 
     def _rests(self, now_ms: int, world: World) -> bool:

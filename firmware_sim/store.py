@@ -60,8 +60,9 @@ def _count(value: object) -> bool:
 class Store:
     """Records in order of seq. One seq counter over all channels, starting at 1.
 
-    A ring: with `capacity` records held, a new one takes the place of the oldest. Only that, an
-    ack, and a fault of the flash (`lose`) take records out.
+    A ring: with `capacity` records held, a new one takes the place of the oldest that is no event,
+    or of the oldest event if there are only such. Only that, an ack, and a fault of the flash
+    (`lose`) take records out.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -100,7 +101,8 @@ class Store:
     def add(self, rest: bytes, *, event: bool) -> Kept:
         """Keep a new record under the next seq."""
         if self.full:
-            del self._kept[next(iter(self._kept))]
+            routine = (seq for seq, kept in self._kept.items() if not kept.event)
+            del self._kept[next(routine, self.lo)]
             self.overwritten += 1
         kept = Kept(seq=self._next_seq, rest=rest, event=event)
         self._kept[kept.seq] = kept

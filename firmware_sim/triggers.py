@@ -27,8 +27,8 @@ _EXT_OK_MV = 10_000
 class Periods:
     """Reporting limits: seconds when moving and parked; the others if used at all.
 
-    `speed_kmh`: a change of speed since the last record. `sleep_s`: between records of a parked
-    device it sleeps for so long, disconnected.
+    `speed_kmh`: a change of speed since the last record. `sleep_s`: after a parked record that
+    it could send, the device sleeps for so long, disconnected.
     """
 
     moving_s: float

@@ -196,7 +196,8 @@ class Vehicle:
         self.start_ms = drive.now_ms
         self.truth = drive.truth()
         self._drive, self._draft, self._plots = drive, draft, tuple(plots)
-        self._waiting: list[Cue] = sorted(_cues(draft), key=lambda cue: cue.at_m, reverse=True)
+        # The next one last; those of one place in the order in which they were given.
+        self._waiting: list[Cue] = sorted(_cues(draft), key=lambda cue: cue.at_m)[::-1]
         self._due: list[tuple[int, int, Cue, int]] = []
         self._numbers = 0
         self._happening: list[_Begun] = []

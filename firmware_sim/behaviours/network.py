@@ -91,7 +91,7 @@ class EventsBeforeBacklog(Placed):
 
 
 class StoreFull(Placed):
-    """A gap outlasts the device's store: the oldest records are overwritten, the event says so."""
+    """A gap outlasts the device's store: the oldest records go, and an event says so."""
 
     name = "store_full"
     at: float = Field(0.2, ge=0, le=1, description="where the gap begins, part of the way")

@@ -186,12 +186,72 @@ def test_config_changes_the_periods() -> None:
     assert unit.triggers.periods == Periods(moving_s=10, parked_s=20, distance_m=500, angle_deg=15)
 
 
+def test_config_turns_parameters_on_and_off() -> None:
+    unit = online(device())
+    command(unit, op="config", id="c1", distance_m=None, angle_deg=None, speed_kmh=15)
+    step(unit, 1, speed_kmh=40)
+    assert whys(step(unit, 10, speed_kmh=50, odo_m=9_000, heading_deg=200)) == []
+    assert whys(step(unit, 20, speed_kmh=56, odo_m=9_000, heading_deg=200)) == ["speed"]
+
+
+def test_a_parked_device_sleeps_between_its_records_if_told_to() -> None:
+    unit = online(device("seal"))
+    step(unit, 0)
+    command(unit, op="config", id="c1", parked_s=600, sleep_s=3600)
+    (record,) = records(step(unit, 600))
+    assert record["sleep_s"] == 3600
+    assert unit.asleep
+    assert unit.resting
+    assert [s for s in range(601, 4300, 10) if step(unit, s)] == []
+    assert unit.online is False
+    unit.connect()
+    _, backlog = unit.connected(T0 + 4_300_000)
+    (woken,) = [r for r in records([backlog]) if r["seq"] == unit.store.made]
+    assert (woken["ts"], "sleep_s" in woken) == (T0 + 4_201_000, False)
+    assert [r["sleep_s"] for r in records(step(unit, 4801))] == [3600]
+
+
+def test_an_alarm_wakes_a_sleeper_and_driving_does_not() -> None:
+    unit = online(device("seal"))
+    step(unit, 0)
+    unit.sleep(T0, world(0), 3600)
+    step(unit, 10, speed_kmh=50)
+    assert unit.resting
+    step(unit, 20, speed_kmh=50, rope="cut")
+    assert not unit.resting
+    assert [e for e, _ in unit.events] == ["rope_cut"]
+
+
+def test_a_reboot_raises_boot_and_keeps_seq() -> None:
+    unit = online(device())
+    step(unit, 0)
+    unit.reboot(T0 + 1000, off_s=8)
+    assert step(unit, 5) == []
+    assert not unit.online
+    step(unit, 9)
+    unit.connect()
+    birth, backlog = unit.connected(T0 + 9000)
+    assert body(birth)["boot"] == 2
+    last = list(records([backlog]))[-1]
+    assert (last["seq"], last["why"], last["fix"]["ok"]) == (2, "boot", False)
+    assert [r["fix"]["ok"] for r in records(step(unit, 120, speed_kmh=50))] == [True]
+
+
+def test_what_comes_down_to_a_deaf_device_changes_nothing() -> None:
+    unit = online(device())
+    step(unit, 0, hears=False)
+    assert command(unit, op="ack", gen=0, upto=1, high=1, missing=[]) == []
+    assert len(unit.store) == 1
+
+
 @pytest.mark.parametrize(
     ("fields", "err"),
     [
         ({"op": "config", "moving_s": 0}, "bad_value"),
         ({"op": "config", "moving_s": "9"}, "bad_value"),
         ({"op": "config"}, "bad_value"),
+        ({"op": "config", "parked_s": None}, "bad_value"),
+        ({"op": "config", "sleep_s": 0}, "bad_value"),
         ({"op": "time", "ts": None}, "bad_value"),
         ({"op": "poll", "exp": T0 - 1}, "expired"),
         ({"op": "dance"}, "unknown_op"),

@@ -15,7 +15,14 @@ from firmware_sim.geo import Path, distance_m
 from firmware_sim.plots import PLOTS
 from firmware_sim.vehicle import Vehicle
 from firmware_sim.world import Truth
-from tests.unit.firmware_sim.sims import ROUTE, drive, records, vehicle, vehicle_plan
+from tests.unit.firmware_sim.sims import (
+    ROUTE,
+    drive,
+    records,
+    trip_of,
+    vehicle,
+    vehicle_plan,
+)
 
 DECLARED = Path([(lon, lat) for lon, lat in ROUTE])
 
@@ -71,12 +78,8 @@ def off_route_m(truth: Truth) -> float:
     return DECLARED.nearest_m((truth.lon, truth.lat))[1]
 
 
-SEALS_2 = [{"id": f"s{n}", "kind": "seal", "gen": 0} for n in (1, 2)]
-
-
 def plotted(name: str, **params: Any) -> Vehicle:
-    devices = [*SEALS_2[: 2 if name == "device_swap" else 1], {"id": "g1", "kind": "gps", "gen": 0}]
-    return vehicle(plot={"name": name, "params": params}, devices=devices)
+    return vehicle(plot={"name": name, "params": params})
 
 
 # What is broken on purpose, and what starts to count anew.
@@ -97,13 +100,13 @@ def test_every_plot_is_documented(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in PLOTS if name not in BROKEN])
 def test_every_plot_sends_valid_records(name: str) -> None:
-    messages = drive(plotted(name))
+    played = trip_of(name)
     validator = jsonschema.Draft202012Validator(RECORD)
-    for message in messages:
+    for _, message in played.sent:
         assert len(message.payload) <= (4096 if message.records == 1 else 65536)
         assert message.records <= 100
     for device_id in ("s1", "g1"):
-        made = list(records(messages, device_id))
+        made = [record for _, record in played.records(device_id)]
         assert made
         for record in made:
             validator.validate(record)

@@ -78,6 +78,37 @@ def test_the_unsent_can_be_held_back() -> None:
     assert seqs(store) == [2]
 
 
+@given(capacity=st.integers(1, 20), events=st.lists(st.booleans(), max_size=60))
+def test_a_full_store_gives_up_its_oldest_routine_record(capacity: int, events: list[bool]) -> None:
+    store = Store(capacity)
+    expected: list[tuple[int, bool]] = []
+    for seq, event in enumerate(events, start=1):
+        if len(expected) == capacity:
+            assert store.full
+            expected.remove(next((k for k in expected if not k[1]), expected[0]))
+        store.add(b"}", event=event)
+        expected.append((seq, event))
+        assert [(kept.seq, kept.event) for kept in store] == expected
+    assert store.made == len(events)
+    assert store.overwritten == len(events) - len(expected)
+
+
+def test_a_store_holds_a_fortnight() -> None:
+    store = filled(20_000)
+    assert (store.lo, store.overwritten) == (1, 0)
+    store.add(b"}", event=False)
+    assert (store.lo, store.overwritten) == (2, 1)
+
+
+def test_a_lost_page_raises_lo_and_seq_goes_on() -> None:
+    store = filled(10)
+    assert store.lose(keep_newest=2) == list(range(1, 9))
+    assert store.lo == 9
+    assert store.add(b"}", event=False).seq == 11
+    assert store.lose() == [9, 10, 11]
+    assert store.lo == 12
+
+
 @pytest.mark.parametrize(
     "fields",
     [
