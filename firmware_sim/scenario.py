@@ -436,6 +436,8 @@ def parse_scenario(raw: object, *, base: FilePath = FilePath(), name: str = "sce
         raise PlanError(f"{name}: a scenario is a mapping with name, roads and deliveries")
     try:
         return Scenario.model_validate(_with_lines(raw, base))
+    except PlanError as error:
+        raise PlanError(f"{name}: {error}") from error
     except ValidationError as error:
         raise PlanError(f"{name}: {explain(error)}") from error
 
