@@ -45,7 +45,7 @@ from tracker.db.findings import StoredAnomaly
 from tracker.db.outbox import Event, append
 from tracker.db.reading import EVERYTHING, rfc3339
 from tracker.db.reading_alerts import alerts_by_id
-from tracker.model import Around, Finding, Observation, to_ms
+from tracker.model import Around, Finding, Observation, Trace, to_ms
 from tracker.participants import category
 from tracker.risk import Assessment, FindingFacts, GoodsFacts, SubjectFacts, assess
 
@@ -99,6 +99,7 @@ class Case:
     over: tuple[Finding, ...] = ()
     now: Present | None = None
     traces: tuple[Finding, ...] = ()
+    own: tuple[Trace, ...] = ()
     around: Around = field(default_factory=Around)
     judged: Judged = field(default_factory=Judged)
     anomalies: dict[UUID, StoredAnomaly] = field(default_factory=dict)
@@ -293,8 +294,9 @@ def _compare(case: Case, scenery: Scenery) -> None:
             final.append(anomaly.finding)
         else:
             known.append(one)
-    case.over = tempered(case.over, case.around)
-    case.now = replace(case.present, findings=tempered(case.present.findings, case.around))
+    around = case.around
+    case.over = tempered(case.over, around, scenery)
+    case.now = replace(case.present, findings=tempered(case.present.findings, around, scenery))
     case.judged = whole(scenery, case.present, (*final, *case.shown), case.around)
     case.changed = [*changes(known, case.shown), *changes(known_whole, case.judged.findings)]
 

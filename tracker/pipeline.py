@@ -14,7 +14,7 @@ from uuid import UUID
 
 import psycopg
 
-from tracker import alerting, forwarded, judging, observing, storing, surrounding
+from tracker import alerting, forwarded, judging, observing, storing, surrounding, tracing
 from tracker.adapters import TRACCAR_TOPIC
 from tracker.anomalies import Limits
 from tracker.db.quarantine import DEFAULT_BYTES
@@ -73,6 +73,7 @@ JUDGE: tuple[Callable[[psycopg.Connection[Any], Judging], None], ...] = (
     judging.load_states,
     observing.load_records,
     judging.fold_records,
+    tracing.leave_traces,
     surrounding.surround,
     judging.compare,
     alerting.plan_alerts,

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tracker import observing, surrounding
+from tracker import observing, surrounding, tracing
 from tracker.anomalies import (
     VERSION,
     Fold,
@@ -27,6 +27,7 @@ from tracker.anomalies import (
     present,
     shown_in,
     tempered,
+    traces_in,
     whole,
 )
 from tracker.changes import Known, changes
@@ -131,14 +132,17 @@ def _fold(case: Case, batch: Judging) -> None:
     scenery = batch.scenery(case)
     case.after, over = fold(Fold(), case.observations, scenery)
     now = present(case.after, scenery)
+    case.traces = traces_in((*over, *now.findings))
+    case.own = tuple(one.trace for one in tracing.own_traces(case))
     case.over = shown_in(over)
     case.now = replace(now, findings=shown_in(now.findings))
 
 
 def _judge(case: Case, batch: Judging) -> None:
-    case.over = tempered(case.over, case.around)
-    case.now = replace(case.present, findings=tempered(case.present.findings, case.around))
-    case.judged = whole(batch.scenery(case), case.present, case.shown, case.around)
+    scenery, around = batch.scenery(case), case.around
+    case.over = tempered(case.over, around, scenery)
+    case.now = replace(case.present, findings=tempered(case.present.findings, around, scenery))
+    case.judged = whole(scenery, case.present, case.shown, case.around)
 
 
 def differences(

@@ -41,6 +41,7 @@ GAPS_S = [
 ]
 STEPS_M = [0, 0, 0, 10, 140, 160, 1000, 1500, 2000, 6000, -50, -2000, -5000, 90_000, -90_000]
 OFFS_M = [0, 0, 0, 100, 860, 904, 906, 1004, 1006, 1500, 3004, 3006, 9000]
+EVENTS = [None, None, None, None, "case_open", "rope_cut", "jam_on", "jam_off", "spoof_on"]
 ODOMETERS_M = [0.0, 100.0, 2_000.0, 4_000.0, 9_000.0, 30_000.0]
 ROAD_M = 400_000.0
 REROUTED_S = 4000.0
@@ -90,7 +91,7 @@ def _observation(draw: st.DrawFn, seq: int, now_s: float, progress_m: float) -> 
         "spoof": draw(st.sampled_from([None, None, None, False, True])),
         "no_fix": draw(st.sampled_from([False, False, False, True])),
         "rope": draw(st.sampled_from([None, None, None, "in", "cut"])),
-        "event": draw(st.sampled_from([None, None, None, None, "case_open", "rope_cut"])),
+        "event": draw(st.sampled_from(EVENTS)),
     }
     kind = draw(st.sampled_from(["fix", "fix", "fix", "fix", "late fix", "none", "untimed"]))
     if kind == "none":

@@ -64,8 +64,8 @@ class Looks(IntFlag):
     """What of an observation a detector looks at; it is not asked about others.
 
     ``FIX``: a valid fix. ``SEAL``: the state of a seal, or an event. ``POWER``: battery or supply.
-    ``JAM``: jamming stated, or a device without a fix. ``CLOCK``: a flagged clock. ``ANY``: all
-    that has a time of its own.
+    ``JAM``: jamming or forgery stated, or a device without a fix. ``CLOCK``: a flagged clock.
+    ``ANY``: all that has a time of its own.
     """
 
     FIX = 1
@@ -92,7 +92,7 @@ def shows(step: Step) -> int:
         bits |= _SEAL
     if seen.battery_pct is not None or seen.external_mv is not None or seen.event is not None:
         bits |= _POWER
-    if seen.jam is not None or seen.no_fix or seen.event is not None:
+    if seen.jam is not None or seen.no_fix or seen.spoof or seen.event is not None:
         bits |= _JAM
     if seen.flags & _WRONG_CLOCK:
         bits |= _CLOCK

@@ -7,7 +7,7 @@ it. Times are seconds since the trip began.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pyproj import Geod
 
@@ -45,6 +45,11 @@ def ms(at_s: float) -> int:
 def seconds(t_ms: int | None) -> float | None:
     """The moment of the trip, back from t*."""
     return None if t_ms is None else (t_ms - T0_MS) / 1000
+
+
+def kind_of(device: str) -> Literal["seal", "gps"]:
+    """Seals are named so."""
+    return "seal" if device.startswith("seal") else "gps"
 
 
 def zone(kind: str, code: str | None = None, max_dwell_s: float | None = None) -> ZoneHit:
@@ -85,9 +90,10 @@ def fix(
 
 def record(at_s: float, seq: int | None = None, **fields: Any) -> Observation:
     """A record without a fix; ``seq`` defaults to something that grows with time."""
+    device = fields.pop("device", DEVICE)
     return Observation(
-        device=fields.pop("device", DEVICE),
-        kind=fields.pop("kind", "gps"),
+        device=device,
+        kind=fields.pop("kind", kind_of(device)),
         gen=0,
         seq=round(at_s * 1000) + 1 if seq is None else seq,
         t_ms=ms(at_s),
@@ -130,7 +136,7 @@ def scenery(
     bound = tuple(
         BoundDevice(
             id=name,
-            kind="gps",
+            kind=kind_of(name),
             periods=periods,
             from_ms=ms(0),
             to_ms=None if bound_to_s is None else ms(bound_to_s),
