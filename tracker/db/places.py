@@ -46,11 +46,15 @@ def create_circle_zone(
 def _insert_zone(session: WriteSession, **values: Any) -> Zone:
     statement = insert(Zone).values(**values)
     zone: Zone | None = session.scalar(
-        statement.on_conflict_do_nothing(index_elements=["code"]).returning(Zone)
+        statement.on_conflict_do_nothing(
+            index_elements=["code"], index_where=Zone.superseded_at.is_(None)
+        ).returning(Zone)
     )
     if zone is None:
         raise Conflict.field(
-            "body", "code", msg=f"zone {values['code']!r} exists; choose another code"
+            "body",
+            "code",
+            msg=f"zone {values['code']!r} exists; choose another code, or PUT a new version of it",
         )
     judge_again(session)
     return zone

@@ -84,11 +84,16 @@ class User(Base):
 
 
 class Zone(Base):
-    """An area with a meaning for a stop or a passage."""
+    """A version of a zone, an area with a meaning for a stop or a passage.
+
+    Versions of one code follow each other in time, each in force from ``valid_from`` (included) to
+    ``valid_to`` (not included); what refers to a zone means its code. ``version`` grows with each
+    change; the newest version is the one that has not been superseded.
+    """
 
     __tablename__ = "zones"
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
-    code: Mapped[str] = mapped_column(unique=True)
+    code: Mapped[str]
     name: Mapped[dict[str, Any]]
     kind: Mapped[str]
     geom: Mapped[WKBElement] = mapped_column(
@@ -98,8 +103,22 @@ class Zone(Base):
     valid_from: Mapped[datetime | None]
     valid_to: Mapped[datetime | None]
     created_at: Mapped[datetime] = _now()
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+    superseded_at: Mapped[datetime | None] = mapped_column(
+        comment="When a newer version was entered; the newest has none."
+    )
     __table_args__ = (
         Index("ix_zones_geom", "geom", postgresql_using="gist"),
+        Index("ix_zones_code", "code"),
+        Index(
+            "uq_zones_newest", "code", unique=True, postgresql_where=text("superseded_at IS NULL")
+        ),
+        ExcludeConstraint(
+            (text("code"), "="),
+            (text("tstzrange(valid_from, valid_to)"), "&&"),
+            using="gist",
+            name="ex_zones_code_time",
+        ),
         Index("ix_zones_territory", "id", postgresql_where=text("kind = 'territory'")),
         CheckConstraint(
             "kind IN ('post','border','parking','rest','fuel','terminal','restricted','territory')",
@@ -588,6 +607,10 @@ class DeliveryState(Base):
     retry_at: Mapped[datetime | None] = mapped_column(comment="When to try again after a fault.")
     retired_at: Mapped[datetime | None] = mapped_column(
         comment="Its records are archived: what was found stands and is not judged again."
+    )
+    plan_no: Mapped[int] = mapped_column(
+        server_default=text("0"),
+        comment="Grows when it is judged from its start: plans read before are void.",
     )
     __table_args__ = ({"postgresql_with": HOT},)
 
