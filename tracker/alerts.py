@@ -204,6 +204,44 @@ def _line(change: AnomalyChange, now: datetime) -> HistoryLine:
     return HistoryLine(at=now, who=SYSTEM, what=_WHAT[change.kind], text=change.text)
 
 
+# ---------------------------------------------------------------- what time does
+
+
+class Escalation(Struct, frozen=True, kw_only=True):
+    """An alert whose time has passed: how often, and whose it is now."""
+
+    level: int
+    to: str
+    line: HistoryLine
+
+
+def escalate(
+    alert: AlertView, *, level: int, to: Sequence[str], now: datetime
+) -> Escalation | None:
+    """Whether an alert is to be passed on, and to whom.
+
+    An open one is when its due time has passed, and again with each further time norm, as long as
+    there is somebody above. For one that a person has taken note of the clock begins a norm later:
+    somebody is at it, but it has no end yet.
+
+    Args:
+        level: how often it was passed on before.
+        to: whose it is at each level, the first for level 1.
+    """
+    if not alert.unresolved:
+        return None
+    norm = TIME_NORMS[alert.severity]
+    due_at = alert.due_at + (norm if alert.status == "acknowledged" else timedelta(0))
+    if now < due_at:
+        return None
+    reached = min(len(to), 1 + (now - due_at) // norm)
+    if reached <= level:
+        return None
+    text = f"level {reached}: {to[reached - 1]}; due {alert.due_at:%Y-%m-%dT%H:%M:%SZ}"
+    line = HistoryLine(at=now, who=SYSTEM, what="escalated", text=text)
+    return Escalation(level=reached, to=to[reached - 1], line=line)
+
+
 # ---------------------------------------------------------------- what people do
 
 

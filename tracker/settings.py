@@ -73,6 +73,11 @@ class Settings(BaseSettings):
     metrics_host: str = Field("127.0.0.1", description="Address those metrics are served on.")
 
     evaluate_batch: int = Field(500, ge=1, le=10000, description="Deliveries judged in one batch.")
+    escalate_to: str = Field(
+        "monitor,admin",
+        description="Roles that alerts are passed on to when their time passes, level by level; "
+        "empty: nobody.",
+    )
     watch_tick_s: float = Field(1.0, gt=0, le=60, description="Period of the clocks, s.")
 
     http_host: str = Field("127.0.0.1", description="Address the API listens on.")
@@ -110,6 +115,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _together(self) -> Self:
         parse_shards(self.shards)
+        parse_roles(self.escalate_to)
         if self.secret_key and len(self.secret_key) < 32:
             raise ValueError("secret_key must have at least 32 characters")
         return self
@@ -132,6 +138,23 @@ def parse_shards(text: str) -> frozenset[int]:
             raise ValueError(f"shards: {part!r} is not within 0-63")
         shards.update(range(low, high + 1))
     return frozenset(shards)
+
+
+HANDLERS = ("officer", "monitor", "admin")
+"""Roles that may handle alerts."""
+
+
+def parse_roles(text: str) -> tuple[str, ...]:
+    """Parse ``monitor,admin`` into roles that may handle alerts.
+
+    Raises:
+        ValueError: a part is no such role.
+    """
+    roles = tuple(part.strip() for part in text.split(",") if part.strip())
+    for role in roles:
+        if role not in HANDLERS:
+            raise ValueError(f"escalate_to: {role!r} is none of {', '.join(HANDLERS)}")
+    return roles
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -2,7 +2,8 @@
 leave when they have reached their age.
 
 One leader at a time, by advisory lock; the others wait to take over. It decides nothing itself: it
-marks the deliveries whose clock has come, and evaluation judges them with the same functions.
+marks the deliveries whose clock has come, and evaluation judges them with the same functions. It
+also passes on the alerts whose time has passed.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import structlog
 from prometheus_client import Counter
 
 from tracker import archiving
+from tracker.db.escalation import escalate_due
 from tracker.db.evaluation import mark_clocks
 from tracker.db.marks import DIRTY_CHANNEL
 from tracker.db.partitions import ensure_partitions
 from tracker.errors import TrackerError
 from tracker.exporter import exported_metrics
-from tracker.settings import Settings
+from tracker.settings import Settings, parse_roles
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +32,7 @@ RETRY_S = 1.0
 PARTITIONS_EVERY = timedelta(hours=1)
 
 RETENTION_FAILED = Counter("tracker_retention_failures_total", "Runs of retention that failed.")
+ESCALATED = Counter("tracker_alerts_escalated_total", "Alerts whose time passed, passed on.")
 CLOCKS = Counter("tracker_clocks_total", "Deliveries marked because a clock of theirs had come.")
 
 
@@ -83,6 +86,8 @@ class Watch:
             if marked:
                 conn.execute("SELECT pg_notify(%s, '')", (DIRTY_CHANNEL,))
         CLOCKS.inc(marked)
+        with conn.transaction():
+            ESCALATED.inc(escalate_due(conn, now, parse_roles(self._settings.escalate_to)))
         if self._partitions_at is None or now - self._partitions_at >= PARTITIONS_EVERY:
             with conn.transaction():
                 ensure_partitions(conn, now)

@@ -38,7 +38,8 @@ def test_the_shape_is_the_contracts(app: FastAPI, world: World) -> None:
     assert item == client.get(f"/api/v1/alerts/{alert}").json()
     assert set(item) == {
         "id", "delivery_id", "code", "status", "severity", "rank", "raised_at", "due_at", "count",
-        "assignee", "anomaly_ids", "finding", "history",
+        "assignee", "anomaly_ids", "finding", "history", "escalation", "escalated_at",
+        "escalated_to",
     }  # fmt: skip
     assert item["anomaly_ids"] == [str(anomaly)]
     assert item["history"][0].keys() == {"at", "who", "what", "text"}
@@ -133,6 +134,12 @@ def test_comment_and_assign(app: FastAPI, world: World) -> None:
     nobody = client.post(f"/api/v1/alerts/{opened}/assign", json={"assignee": "nobody"})
     assert nobody.status_code == 422
     assert nobody.json()["errors"][0]["loc"] == ["body", "assignee"]
+    analyst = client.post(f"/api/v1/alerts/{opened}/assign", json={"assignee": "analyst"})
+    assert "analyst" in analyst.json()["errors"][0]["msg"]
+    listed = {i["username"]: i for i in client.get("/api/v1/alerts/assignees").json()["items"]}
+    assert listed["officer"]["unresolved"] == 1
+    assert "analyst" not in listed
+    assert world.client(app, "carrier").get("/api/v1/alerts/assignees").status_code == 403
 
 
 @pytest.mark.parametrize("call", ["ack", "resolve", "comment"])

@@ -7,7 +7,14 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracker.alerts import TIME_NORMS, AlertPlan, AlertView, AnomalyChange, plan
+from tracker.alerts import (
+    TIME_NORMS,
+    AlertPlan,
+    AlertView,
+    AnomalyChange,
+    escalate,
+    plan,
+)
 from tracker.model import Severity
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -103,3 +110,39 @@ def test_the_due_time_never_moves_back(before, after) -> None:
     decided = plan(current, [change], NOW + timedelta(minutes=1))
     assert decided.due_at is not None
     assert decided.due_at <= current.due_at
+
+
+# ---------------------------------------------------------------- escalation
+
+
+@given(
+    severities,
+    st.sampled_from(["open", "acknowledged"]),
+    st.lists(st.integers(0, 5 * 86_400), max_size=12),
+    st.integers(0, 3),
+)
+def test_an_alert_is_passed_on_step_by_step_and_never_before_its_time(
+    severity: Severity, status, ticks: list[int], above: int
+) -> None:
+    """However often the clock is looked at, the level is that of the time that has passed."""
+    norm = TIME_NORMS[severity]
+    view = AlertView(status=status, severity=severity, due_at=NOW, standing={})
+    roles = [f"role{n}" for n in range(above)]
+    level = 0
+    for tick_s in sorted(ticks):
+        now = NOW - norm + timedelta(seconds=tick_s)
+        passed = escalate(view, level=level, to=roles, now=now)
+        begun = NOW + (norm if status == "acknowledged" else timedelta(0))
+        expected = min(above, 1 + (now - begun) // norm) if now >= begun else 0
+        if passed is None:
+            assert level == max(level, expected)
+        else:
+            assert level < passed.level == expected
+            assert passed.to == roles[passed.level - 1]
+            level = passed.level
+
+
+@given(severities, st.sampled_from(["resolved", "retracted"]))
+def test_what_has_an_end_is_not_passed_on(severity: Severity, status) -> None:
+    view = AlertView(status=status, severity=severity, due_at=NOW, standing={})
+    assert escalate(view, level=0, to=["monitor"], now=NOW + timedelta(days=9)) is None

@@ -13,7 +13,15 @@ from fastapi import APIRouter, Depends, Response
 from tracker import alerts
 from tracker.alerts import AlertView, Handling
 from tracker.api.deps import Cursor, Limit
-from tracker.api.findings_schemas import AckIn, AlertOut, AlertPage, AssignIn, CommentIn, ResolveIn
+from tracker.api.findings_schemas import (
+    AckIn,
+    AlertOut,
+    AlertPage,
+    AssigneePage,
+    AssignIn,
+    CommentIn,
+    ResolveIn,
+)
 from tracker.api.queries import (
     ALERT_STATUS,
     Since,
@@ -30,6 +38,7 @@ from tracker.db.marks import mark_dirty
 from tracker.db.outbox import Event, append
 from tracker.db.reading import Page, decode_cursor, int64
 from tracker.db.reading_alerts import (
+    assignees,
     get_alert,
     list_alerts,
     lock_alert,
@@ -67,6 +76,13 @@ def get_alerts(
     )
     after = decode_cursor(cursor, int64, int64, int64, _decimal, UUID)
     return page(*list_alerts(reader.conn, reader.scope, wanted, Page(limit=limit, after=after)))
+
+
+@router.get("/assignees", response_model=AssigneePage, summary="List who may handle alerts")
+def get_assignees(reader: Reads) -> Response:
+    """Everybody whom an alert can be assigned to, with how many unresolved ones they have."""
+    require(reader.user, "alerts.handle")
+    return page(assignees(reader.conn), None)
 
 
 @router.get("/{alert_id}", response_model=AlertOut, summary="Read an alert")

@@ -158,6 +158,9 @@ class AlertOut(BaseModel):
     assignee: str | None
     anomaly_ids: list[UUID]
     finding: FindingName | None
+    escalation: int = Field(0, description="How often its time has passed without an end.")
+    escalated_at: datetime | None = None
+    escalated_to: str | None = Field(None, description="The role whose it is since then.")
     history: list[HistoryLineOut]
 
 
@@ -165,6 +168,22 @@ class AlertPage(BaseModel):
     """A page of alerts."""
 
     items: list[AlertOut]
+    next: str | None
+
+
+class AssigneeOut(BaseModel):
+    """Somebody whom an alert can be assigned to."""
+
+    username: str
+    role: str
+    posts: list[str]
+    unresolved: int = Field(description="Alerts assigned to them that have no end yet.")
+
+
+class AssigneePage(BaseModel):
+    """Everybody whom an alert can be assigned to."""
+
+    items: list[AssigneeOut]
     next: str | None
 
 

@@ -15,6 +15,7 @@ from tracker.db.reading import Page, Row, Scope, page_of, rfc3339
 from tracker.db.reading_findings import FindingFilter
 from tracker.errors import Invalid, NotFound
 from tracker.model import Severity
+from tracker.settings import HANDLERS
 
 # alerts_ranked: rank among the unresolved by the delivery's expected loss, then severity, then
 # age. The keys are all ascending, so that a page can go on after any row. Only keys are sorted
@@ -178,16 +179,19 @@ def _anomaly_ids(conn: psycopg.Connection[Any], ids: Sequence[UUID]) -> dict[UUI
     return found
 
 
+_OFFICERS_OWN = frozenset({"commented", "escalated"})
+
+
 def _history(
     conn: psycopg.Connection[Any], ids: Sequence[UUID], scope: Scope
 ) -> dict[UUID, list[Row]]:
-    """The lines of each alert. Officers' comments are for officers: a carrier does not get them."""
+    """The lines of each alert. What officers say to each other a carrier does not get."""
     found: dict[UUID, list[Row]] = defaultdict(list)
     query = """
         SELECT alert_id, at, who, what, text FROM alert_history
         WHERE alert_id = ANY(%s) ORDER BY alert_id, id"""
     for alert_id, at, who, what, text in conn.execute(query, (list(ids),)):
-        if scope.carrier is None or what != "commented":
+        if scope.carrier is None or what not in _OFFICERS_OWN:
             found[alert_id].append({"at": rfc3339(at), "who": who, "what": what, "text": text})
     return found
 
@@ -206,6 +210,9 @@ def _alert_json(row: Row, anomaly_ids: list[str], history: list[Row]) -> Row:
         "assignee": row["assignee"],
         "anomaly_ids": anomaly_ids,
         "finding": row["finding"],
+        "escalation": row["escalation"],
+        "escalated_at": rfc3339(row["escalated_at"]),
+        "escalated_to": row["escalated_to"],
         "history": history,
     }
 
@@ -214,14 +221,31 @@ def _alert_json(row: Row, anomaly_ids: list[str], history: list[Row]) -> Row:
 
 
 def require_user(conn: psycopg.Connection[Any], username: str) -> None:
-    """Refuse a name that is no active user.
+    """Refuse a name that is no active user who may handle alerts.
 
     Raises:
-        Invalid: there is no such user.
+        Invalid: there is no such user, or its role handles none.
     """
-    query = "SELECT 1 FROM users WHERE username = %s AND active"
-    if conn.execute(query, (username,)).fetchone() is None:
-        raise Invalid.field("body", "assignee", msg="no such user: give a username from /users")
+    query = "SELECT role FROM users WHERE username = %s AND active"
+    row = conn.execute(query, (username,)).fetchone()
+    if row is None:
+        text = "no such user: give a username from /alerts/assignees"
+        raise Invalid.field("body", "assignee", msg=text)
+    if row[0] not in HANDLERS:
+        text = f"a {row[0]} handles no alerts: give a username from /alerts/assignees"
+        raise Invalid.field("body", "assignee", msg=text)
+
+
+def assignees(conn: psycopg.Connection[Any]) -> list[Row]:
+    """Everybody whom an alert can be given to, with how many unresolved ones they have."""
+    query = """
+        SELECT u.username, u.role, u.posts, count(a.id) AS unresolved
+        FROM users u
+        LEFT JOIN alerts a ON a.assignee = u.username AND a.status IN ('open', 'acknowledged')
+        WHERE u.active AND u.role = ANY(%s)
+        GROUP BY u.id ORDER BY u.username"""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, (list(HANDLERS),)).fetchall()
 
 
 def lock_alert(
