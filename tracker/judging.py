@@ -67,12 +67,13 @@ judged a moment after a later one of the other."""
 class Remembered(Struct, frozen=True, kw_only=True):
     """What an evaluator still knows of a delivery: its plan, and the folds it last passed.
 
-    Never trusted by itself: the plan holds only for the delivery's version, the folds only if
-    nobody has judged the delivery since (``at`` is when we did), so a rolled back batch or another
-    evaluator's work makes them void. ``passed``: the oldest first.
+    Never trusted by itself: the plan holds only for the delivery's version and the plan's number,
+    the folds only if nobody has judged the delivery since (``at`` is when we did), so a rolled back
+    batch or another evaluator's work makes them void. ``passed``: the oldest first.
     """
 
     file: CaseFile
+    plan_no: int
     passed: tuple[Kept, ...] = ()
     at: datetime | None = None
 
@@ -87,6 +88,7 @@ class Case:
     """One delivery being judged."""
 
     file: CaseFile
+    plan_no: int = 0
     from_ms: int | None
     status: str
     former: str | None
@@ -179,6 +181,7 @@ def claim(conn: Connection, batch: Judging) -> None:
         if file is not None:
             case = Case(
                 file=file,
+                plan_no=c.plan_no,
                 from_ms=c.from_ms,
                 status=c.status,
                 former=c.assessed,
@@ -193,7 +196,8 @@ def _known(batch: Judging, claimed: db.Claim) -> Remembered | None:
     remembered = batch.memory.get(claimed.delivery_id)
     if remembered is None or claimed.from_ms is None:
         return None
-    return remembered if remembered.file.version == claimed.version else None
+    read, now = (remembered.file.version, remembered.plan_no), (claimed.version, claimed.plan_no)
+    return remembered if read == now else None
 
 
 def _resume(case: Case, passed: Sequence[Kept]) -> None:
@@ -379,7 +383,9 @@ def save(conn: Connection, batch: Judging) -> None:
     )
     for id_, case in batch.cases.items():
         batch.memory.pop(id_, None)  # the one judged longest ago comes first
-        batch.memory[id_] = Remembered(file=case.file, passed=case.passed, at=batch.now)
+        batch.memory[id_] = Remembered(
+            file=case.file, plan_no=case.plan_no, passed=case.passed, at=batch.now
+        )
     newest = [
         (id_, case.file.device_nos[device], newest)
         for id_, case in batch.cases.items()

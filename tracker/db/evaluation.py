@@ -42,7 +42,9 @@ class Claim(Struct, frozen=True):
     """A delivery to be judged; ``from_ms`` None: from its start.
 
     ``version`` and ``status``: the delivery's own, which tell whether a plan read before still
-    holds: every act of a person changes them. ``evaluated_at`` tells the same of the fold.
+    holds: every act of a person changes them. ``plan_no`` tells it of what many deliveries share,
+    zones and settings: it is another whenever the delivery is judged from its start, by whomever.
+    ``evaluated_at`` tells the same of the fold.
     """
 
     delivery_id: UUID
@@ -51,6 +53,7 @@ class Claim(Struct, frozen=True):
     status: str
     assessed: str | None
     evaluated_at: datetime | None
+    plan_no: int
 
 
 def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]:
@@ -87,7 +90,7 @@ def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]
         WITH gone AS (
             DELETE FROM dirty WHERE delivery_id = ANY(%s::uuid[]) RETURNING delivery_id, from_t
         )
-        SELECT g.delivery_id, g.from_ms, d.version, d.status, s.assessed, s.evaluated_at
+        SELECT g.delivery_id, g.from_ms, d.version, d.status, s.assessed, s.evaluated_at, s.plan_no
         FROM (
             SELECT delivery_id, CASE WHEN bool_and(from_t IS NOT NULL)
                 THEN (date_part('epoch', min(from_t)) * 1000)::bigint END AS from_ms
@@ -100,7 +103,24 @@ def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]
         (uuids([row[0] for row in ids]),),
         binary=True,
     ).fetchall()
-    return [Claim(*row) for row in rows]
+    claims = [Claim(*row) for row in rows]
+    anew = [c.delivery_id for c in claims if c.from_ms is None]
+    if anew:
+        numbers_of = _number_plans(conn, anew)
+        claims = [replace(c, plan_no=numbers_of.get(c.delivery_id, c.plan_no)) for c in claims]
+    return claims
+
+
+def _number_plans(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Give the plans that are about to be read a number that no other transaction gives."""
+    rows = conn.execute(
+        """
+        UPDATE delivery_state SET plan_no = pg_current_xact_id()::text::bigint
+        WHERE delivery_id = ANY(%s::uuid[]) RETURNING delivery_id, plan_no
+        """,
+        (uuids(ids),),
+    )
+    return dict(rows.fetchall())
 
 
 # ---------------------------------------------------------------- plans
@@ -144,8 +164,8 @@ WHERE d.id = ANY(%s)
 """
 
 # plan_routes: the routes of each delivery in the order in which they came into force; each of their
-# checkpoints with the farthest point of its zone along the route, or where the route comes nearest
-# to the zone if it does not touch it.
+# checkpoints, for each version of its zone, with the last place along the route that the zone
+# touches, or where the route comes nearest to a zone beside it. The plane ends at 85 degrees.
 _ROUTES = """
 WITH declared AS (
     SELECT d.id, d.route_id, NULL::timestamptz AS from_t FROM deliveries d WHERE d.id = ANY(%(ids)s)
@@ -158,25 +178,30 @@ FROM declared w
 JOIN routes r ON r.id = w.route_id
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(
-        jsonb_build_array(z.code, place.progress_m, coalesce((c ->> 'mandatory')::boolean, true))
-        ORDER BY place.progress_m, z.code
+        jsonb_build_array(
+            z.code, place.progress_m, coalesce((c ->> 'mandatory')::boolean, true),
+            (extract(epoch FROM z.valid_from) * 1000)::bigint,
+            (extract(epoch FROM z.valid_to) * 1000)::bigint
+        )
+        ORDER BY place.progress_m, z.code, z.version
     ) AS checkpoints
     FROM jsonb_array_elements(r.checkpoints) AS c
     JOIN zones z ON z.code = c ->> 'zone_code'
     CROSS JOIN LATERAL (
-        SELECT ST_Transform(z.geom, 3857) AS plane
+        SELECT ST_Transform(
+            ST_Intersection(z.geom, ST_MakeEnvelope(-180, -85.05, 180, 85.05, 4326)), 3857
+        ) AS plane
     ) AS there
     CROSS JOIN LATERAL (
-        SELECT p.start_m + p.length_m * CASE
-            WHEN ST_Intersects(p.geom_plane, there.plane)
-            THEN (
+        SELECT p.start_m + p.length_m * coalesce(
+            (
                 SELECT max(ST_LineLocatePoint(p.geom_plane, touched.geom))
                 FROM ST_DumpPoints(ST_Intersection(p.geom_plane, there.plane)) AS touched
-            )
-            ELSE ST_LineLocatePoint(p.geom_plane, ST_ClosestPoint(p.geom_plane, there.plane))
-        END AS progress_m
+            ),
+            ST_LineLocatePoint(p.geom_plane, ST_ClosestPoint(p.geom_plane, there.plane))
+        ) AS progress_m
         FROM route_pieces p
-        WHERE p.route_id = r.id
+        WHERE p.route_id = r.id AND NOT ST_IsEmpty(there.plane)
         ORDER BY ST_Distance(p.geom_plane, there.plane), p.start_m DESC
         LIMIT 1
     ) AS place
@@ -268,8 +293,14 @@ def _routes(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, list[DeclaredRo
                 length_m=length_m,
                 from_ms=None if from_t is None else to_ms(from_t),
                 checkpoints=tuple(
-                    Checkpoint(zone=zone, progress_m=progress_m, mandatory=mandatory)
-                    for zone, progress_m, mandatory in passed
+                    Checkpoint(
+                        zone=zone,
+                        progress_m=progress_m,
+                        mandatory=mandatory,
+                        from_ms=from_ms,
+                        to_ms=to_ms_,
+                    )
+                    for zone, progress_m, mandatory, from_ms, to_ms_ in passed
                 ),
             )
         )

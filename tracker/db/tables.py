@@ -609,8 +609,9 @@ class DeliveryState(Base):
         comment="Its records are archived: what was found stands and is not judged again."
     )
     plan_no: Mapped[int] = mapped_column(
+        BigInteger,
         server_default=text("0"),
-        comment="Grows when it is judged from its start: plans read before are void.",
+        comment="Another when it is judged from its start: plans read before are void.",
     )
     __table_args__ = ({"postgresql_with": HOT},)
 

@@ -185,9 +185,9 @@ def _ask_for_checkpoints(
     missed: dict[str, Missed] = {}
     for checkpoint in checkpoints:
         behind = asked_m <= checkpoint.progress_m + past_m <= place.progress_m
-        if behind and checkpoint.mandatory and checkpoint.in_force(t_ms):
-            if checkpoint.zone not in settled:
-                missed[checkpoint.zone] = _missed(checkpoint, step, fix, place)
+        asked_for = behind and checkpoint.mandatory and checkpoint.in_force(t_ms)
+        if asked_for and checkpoint.zone not in settled:
+            missed[checkpoint.zone] = _missed(checkpoint, step, fix, place)
     ahead = (c.progress_m + past_m for c in checkpoints)
     ask_m = min((m for m in ahead if m > place.progress_m and m >= asked_m), default=inf)
     return replace(state, ask_m=ask_m, missed=(*state.missed, *missed.values()))

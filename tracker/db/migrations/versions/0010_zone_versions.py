@@ -41,10 +41,10 @@ def upgrade() -> None:
         "delivery_state",
         sa.Column(
             "plan_no",
-            sa.Integer(),
+            sa.BigInteger(),
             server_default=sa.text("0"),
             nullable=False,
-            comment="Grows when it is judged from its start: plans read before are void.",
+            comment="Another when it is judged from its start: plans read before are void.",
         ),
     )
 
