@@ -71,6 +71,9 @@ AckTimeout = Annotated[
     float, typer.Option(min=1, help="Seconds without an ack, after all is sent, before giving up.")
 ]
 
+# A secured broker hears of newly registered devices within seconds.
+_PATIENCE_S = 30.0
+
 
 def run(
     source: Source,
@@ -106,6 +109,7 @@ def run(
             exit_when_done=True,
             ack_timeout_s=ack_timeout,
             abreast=abreast,
+            patience_s=0.0 if http is None else _PATIENCE_S,
         )
         stop = threading.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
@@ -133,16 +137,28 @@ def run(
     guarded(play)
 
 
-def check(source: Source, deliveries: Deliveries = None, seed: Seed = None) -> None:
+def check(
+    source: Source,
+    deliveries: Deliveries = None,
+    seed: Seed = None,
+    prefix: Prefix = None,
+    list_devices: Annotated[
+        bool, typer.Option("--list-devices", help="Print the devices' ids, for their certificates.")
+    ] = False,
+) -> None:
     """Say whether a scenario can be played, and what is in it."""
 
     def look() -> int:
         scenario = _chosen(source, deliveries, seed)
-        cast = checked_cast(scenario, prefix=scenario.name, now=datetime.now(UTC)).cast
-        devices = sum(len(role.plan.devices) for role in cast.roles)
+        chosen = prefix or scenario.name
+        cast = checked_cast(scenario, prefix=chosen, now=datetime.now(UTC)).cast
+        ids = [device.id for role in cast.roles for device in role.plan.devices]
+        if list_devices:
+            typer.echo("\n".join(ids))
+            return 0
         typer.echo(
             f"{scenario.name}: {len(cast.roles)} deliveries in {len(scenario.deliveries)} groups "
-            f"on {len(cast.lanes)} roads, {devices} devices"
+            f"on {len(cast.lanes)} roads, {len(ids)} devices"
         )
         return 0
 

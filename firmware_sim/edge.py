@@ -12,7 +12,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -60,6 +60,18 @@ class Broker:
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
+    def check(self, device_ids: Iterable[str]) -> None:
+        """BrokerError unless there is a certificate for every device, where they need one."""
+        if self.cert_dir is None:
+            return
+        for name in device_ids:
+            for file in (self.cert_dir / f"{name}.crt", self.cert_dir / f"{name}.key"):
+                if not file.is_file():
+                    raise BrokerError(
+                        f"no {file}; give every device a certificate (tracker ca issue {name}; "
+                        "firmware_sim check --list-devices names them all) and keep --prefix"
+                    )
+
     def context(self, device_id: str) -> ssl.SSLContext | None:
         """TLS for a device; None without TLS. BrokerError if a file is missing or bad."""
         if self.tls_ca is None:
@@ -83,6 +95,8 @@ class Wires:
 
     def __init__(self) -> None:
         self.ever_up = False
+        # Until then a refused log-in is tried again: the broker may not know it yet.
+        self.patient_until_s = 0.0
         self.connecting = 0
         self.dirty: set[Link] = set()
         self._selector = selectors.DefaultSelector()
@@ -371,6 +385,9 @@ class Link:
 
     def _accepted(self, packet: mqtt5.Packet) -> None:
         if packet.code in _REFUSED:
+            if time.monotonic() < self._wires.patient_until_s:
+                self._again()
+                return
             raise BrokerError(
                 f"the broker at {self._broker} refuses {self.device.config.id}: {packet.reason}; "
                 "check --username and --password (run: --mqtt-user, --mqtt-password), or register "
@@ -442,17 +459,19 @@ class Link:
             self._wires.forget(sock)
             sock.close()
 
-    def _failed(self, error: Exception) -> None:
-        """The connection is lost, or did not come about: try again, later each time."""
-        left = self.state == "closing"
+    def _again(self) -> None:
+        """Down; the next attempt comes later each time."""
         self._close()
         self._turn("down")
         self.device.lost()
-        if left:
-            return
         self._not_before_s = time.monotonic() + self._retry_s
         self._retry_s = min(self._retry_s * 2, _RETRY_MAX_S)
-        if not self._wires.ever_up:
+
+    def _failed(self, error: Exception) -> None:
+        """The connection is lost, or did not come about: try again, later each time."""
+        left = self.state == "closing"
+        self._again()
+        if not left and not self._wires.ever_up:
             raise BrokerError(_nobody(self._broker, error)) from error
 
 

@@ -84,6 +84,8 @@ class RunOptions:
 
     `ack_timeout_s`: give up when acks are waited for and nothing has moved for so long.
     `wait` False: with `exit_when_done`, do not wait for acks.
+    `patience_s`: so long after the beginning a refused log-in is tried again, for a broker that has
+    yet to hear of new devices.
     `abreast`: flat out, so many actors at most are under way at a time; 0: all.
     """
 
@@ -92,6 +94,7 @@ class RunOptions:
     exit_when_done: bool = False
     wait: bool = True
     ack_timeout_s: float = 300.0
+    patience_s: float = 0.0
     abreast: int = 0
 
 
@@ -131,6 +134,7 @@ class Run:
         self._options = options
         self._wires = Wires()
         self._began_s = time.monotonic()
+        self._wires.patient_until_s = self._began_s + options.patience_s
         clocks = _Clocks(options, self._began_s)
         self._clocks = clocks
         self.parties = [Party(actor, broker, self._wires, logins or {}, clocks) for actor in actors]

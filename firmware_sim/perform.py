@@ -118,6 +118,7 @@ def perform(
     now = datetime.now(UTC)
     checked = checked_cast(scenario, prefix=prefix or new_prefix(scenario, now), now=now)
     cast = checked.cast
+    broker.check(device.id for role in cast.roles for device in role.plan.devices)
     with ExitStack() as stack:
         began_s = time.monotonic()
         made, acts = _set_up(stack, cast, server, options, now=now, logins=logins, view=view)
