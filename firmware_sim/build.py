@@ -11,7 +11,7 @@ from firmware_sim.device import Device, DeviceConfig
 from firmware_sim.draft import AT_ARRIVAL, Draft, PlannedAct
 from firmware_sim.effects import befalls
 from firmware_sim.errors import PlanError
-from firmware_sim.geo import Path
+from firmware_sim.geo import Path, shared_path
 from firmware_sim.plan import ActPlan, DevicePlan, Plan, VehiclePlan, start_time
 from firmware_sim.triggers import DEFAULT_PERIODS, Periods
 from firmware_sim.trip import Drive, Itinerary, Slow
@@ -56,7 +56,7 @@ def build_vehicle(plan: VehiclePlan, *, now: datetime, life: int) -> Vehicle:
 def make_draft(plan: VehiclePlan, *, start_ms: int = 0) -> Draft:
     """The trip with its planned stops, towns, acts and plots, before it begins."""
     try:
-        path = Path(plan.route)
+        path = shared_path(plan.route)
     except ValueError as error:
         raise PlanError(f"vehicle {plan.vehicle}: {error}") from error
     if plan.start_at_m >= path.length_m:

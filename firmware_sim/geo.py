@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from pyproj import Geod
@@ -90,6 +91,12 @@ class Path:
         dx, dy = (lon1 - lon0) * squeeze, lat1 - lat0
         part = min(1.0, max(0.0, (px * dx + py * dy) / (dx * dx + dy * dy)))
         return (px - part * dx) ** 2 + (py - part * dy) ** 2, part
+
+
+@lru_cache(maxsize=256)
+def shared_path(points: tuple[LonLat, ...]) -> Path:
+    """The path through these points; vehicles of one road share it, for it never changes."""
+    return Path(points)
 
 
 def distance_m(a: LonLat, b: LonLat) -> float:
