@@ -24,10 +24,21 @@ WITH fix AS MATERIALIZED (
     SELECT f.i, f.route_id, f.t_ms, f.slack_m, f.lat,
            1 / cos(radians(least(85, abs(f.lat)))) AS scale,
            ST_SetSRID(ST_MakePoint(f.lon, f.lat), 4326) AS pt,
-           CASE WHEN f.from_lon IS NULL THEN ST_SetSRID(ST_MakePoint(f.lon, f.lat), 4326)
-           ELSE ST_SetSRID(
-               ST_MakeLine(ST_MakePoint(f.from_lon, f.from_lat), ST_MakePoint(f.lon, f.lat)), 4326
-           ) END AS way,
+           CASE
+               -- The first fix, and the way across the antimeridian, which in this plane would be
+               -- the way round the globe.
+               WHEN f.from_lon IS NULL OR abs(f.from_lon - f.lon) > 180
+                   THEN ST_SetSRID(ST_MakePoint(f.lon, f.lat), 4326)
+               WHEN abs(f.from_lon - f.lon) + abs(f.from_lat - f.lat) < 0.2 THEN ST_SetSRID(
+                   ST_MakeLine(ST_MakePoint(f.from_lon, f.from_lat), ST_MakePoint(f.lon, f.lat)),
+                   4326
+               )
+               -- A long way is the geodesic, kilometres off the straight line of this plane.
+               ELSE ST_Segmentize(ST_SetSRID(
+                   ST_MakeLine(ST_MakePoint(f.from_lon, f.from_lat), ST_MakePoint(f.lon, f.lat)),
+                   4326
+               )::geography, 10000)::geometry
+           END AS way,
            ST_Transform(
                ST_SetSRID(ST_MakePoint(f.lon, greatest(-85, least(85, f.lat))), 4326), 3857
            ) AS plane
@@ -41,20 +52,25 @@ WITH fix AS MATERIALIZED (
 # Pieces are looked up in Web Mercator, which is conformal but whose scale grows with latitude by
 # 1/cos: over a distance d it changes by up to tan(lat) * d / R. So a piece whose planar distance
 # is within that margin of the smallest (doubled, plus 1 % for the ellipsoid) may be the nearest
-# on the ellipsoid; farther than 300 km away the margin would be most of the route, and all pieces
-# are measured. `slack_m` widens the search by the fix's own accuracy, since on a route that passes
-# twice the noise must not decide which pass is meant.
+# on the ellipsoid; farther than 300 km away the margin would be most of the route, and beyond 85
+# degrees there is no plane: there all pieces are measured. `slack_m` widens the search by the fix's
+# own accuracy, since on a route that passes twice the noise must not decide which pass is meant.
 _REACH: LiteralString = """
-    CASE WHEN {d} > 300000 THEN 1e9
-    ELSE {d} * (1.01 + 3 * tan(radians(least(85, abs(fix.lat)))) * {d} / 6371000)
+    CASE WHEN {d} > 300000 OR abs(fix.lat) > 85 THEN 1e9
+    ELSE {d} * (1.01 + 3 * tan(radians(abs(fix.lat))) * {d} / 6371000)
          + fix.slack_m * fix.scale END
 """
 
-# The foot of the perpendicular is exact to second order on a short piece, and the distance to it is
-# geodesic.
-_PLACE: LiteralString = """
-    ARRAY[
-        p.start_m + p.length_m * ST_LineLocatePoint(p.geom_plane, fix.plane),
+# How far along the route: the foot of the perpendicular in the plane.
+_ALONG: LiteralString = """
+        p.start_m + p.length_m * ST_LineLocatePoint(p.geom_plane, fix.plane)
+"""
+
+# Near a piece the planar foot is the true one to second order, and the distance to it is geodesic.
+_PLACE: LiteralString = (
+    "ARRAY["
+    + _ALONG
+    + """,
         ST_Distance(
             ST_Transform(ST_ClosestPoint(p.geom_plane, fix.plane), 4326)::geography,
             fix.pt::geography
@@ -62,6 +78,20 @@ _PLACE: LiteralString = """
         p.half_width_m
     ]
 """
+)
+
+# Far from it the foot lies d * d * tan(lat) / 2R beside the true one, and the distance to it is too
+# long by up to 0.3 % at 1,000 km in the north: there the piece is measured whole, as the geodesics
+# between its points, which are a kilometre apart.
+_FAR_PLACE: LiteralString = (
+    "ARRAY["
+    + _ALONG
+    + """,
+        ST_Distance(ST_Transform(p.geom_plane, 4326)::geography, fix.pt::geography),
+        p.half_width_m
+    ]
+"""
+)
 
 # Zones that the fix lies in or that the way to it touches, each with whether the fix lies in it;
 # and of territories, which are vast and contain nearly every fix, only whether there are any and
@@ -135,7 +165,7 @@ CROSS JOIN LATERAL (
 ) AS nearest
 CROSS JOIN LATERAL (
     SELECT array_agg("""
-    + _PLACE
+    + _FAR_PLACE
     + """) AS places
     FROM route_pieces p
     WHERE p.route_id = fix.route_id AND ST_DWithin(p.geom_plane, fix.plane, """
