@@ -32,7 +32,7 @@ class Uniform(_Part):
         low, high = self.uniform
         if isinstance(low, int) and isinstance(high, int):
             return rng.randint(low, high)
-        return round(rng.uniform(low, high), 6)
+        return _within(rng.uniform(low, high), low, high)
 
     def extremes(self) -> Sequence[Scalar]:
         """Values between which, or among which, every draw lies."""
@@ -62,7 +62,7 @@ class Normal(_Part):
     def draw(self, rng: random.Random) -> float:
         """A value."""
         bell = self.normal
-        return round(min(max(rng.gauss(bell.mean, bell.sd), bell.min), bell.max), 6)
+        return _within(rng.gauss(bell.mean, bell.sd), bell.min, bell.max)
 
     def extremes(self) -> Sequence[Scalar]:
         """The two ends."""
@@ -85,7 +85,7 @@ class LogNormal(_Part):
     def draw(self, rng: random.Random) -> float:
         """A value."""
         tail = self.lognormal
-        return round(min(tail.median * math.exp(rng.gauss(0, tail.sigma)), tail.max), 6)
+        return _within(tail.median * math.exp(rng.gauss(0, tail.sigma)), 0.0, tail.max)
 
     def extremes(self) -> Sequence[Scalar]:
         """The median and the top: the low end has none."""
@@ -104,6 +104,11 @@ class Choice(_Part):
     def extremes(self) -> Sequence[Scalar]:
         """All of them."""
         return self.choice
+
+
+def _within(value: float, low: float, high: float) -> float:
+    """To six places, which is enough and short in a file, but never beyond the ends."""
+    return min(max(round(value, 6), low), high)
 
 
 Draw = Uniform | Normal | LogNormal | Choice
