@@ -54,6 +54,9 @@ FINDINGS_MAX: Final = 12.0
 #: What is known before the journey; it sets the prior and is not bounded with the findings.
 PRIOR_FAMILIES: Final = frozenset({"subject", "goods"})
 
+#: Evidence of layers that lower a severity: `tracker.detectors.layers`.
+LAYERS: Final = ("dead_zone", "area_jamming")
+
 #: A finding that a person resolved so says nothing about non-delivery.
 DISMISSED: Final = frozenset({"explained", "technical", "false"})
 
@@ -191,14 +194,25 @@ def _plain(indicator: Indicator) -> Reason:
 def _of_finding(finding: FindingFacts, weights: WeightSet) -> Reason:
     indicator = weights.of_finding(finding.code)
     facts = _facts(finding)
+    contribution = max(0.0, indicator.weight * _scale(indicator, finding, facts))
+    params = {name: facts[name] for name in _shown(indicator) if name in facts}
     return Reason(
         indicator=indicator.code,
         family=indicator.family,
         weight=indicator.weight,
-        contribution=max(0.0, indicator.weight * _scale(indicator, finding, facts)),
+        contribution=contribution,
         anomaly_id=finding.anomaly_id,
-        params={name: facts[name] for name in _shown(indicator) if name in facts},
+        params=params | _tempered(indicator, finding, contribution),
     )
+
+
+def _tempered(indicator: Indicator, finding: FindingFacts, contribution: float) -> dict[str, float]:
+    """What knowledge of the place has taken off a contribution, by the layer that says so."""
+    steps = 0 if indicator.severity is None else indicator.severity.order - finding.severity.order
+    layer = next((name for name in LAYERS if name in finding.evidence), None)
+    if layer is None or steps <= 0:
+        return {}
+    return {layer: round(contribution - contribution * 2**steps, 2)}
 
 
 def _scale(indicator: Indicator, finding: FindingFacts, facts: Mapping[str, float]) -> float:
@@ -280,6 +294,13 @@ _FACTS: Final[dict[str, tuple[float, str, str, str]]] = {
     "lowest_pct": (1, "{} %", "{} %", "{} %"),
     "duration_s": (60, "{} мин", "{} мин", "{} min"),
     "slack_min": (1, "из них {} мин в запасе", "оның {} мин артық", "{} min of it to spare"),
+    "dead_zone": (
+        1,
+        "известная зона без связи {}",
+        "белгілі байланыссыз аймақ {}",
+        "known dead zone {}",
+    ),
+    "area_jamming": (1, "глушение в районе {}", "аудандағы бәсеңдету {}", "area jamming {}"),
 }
 _COLUMN: Final = {"ru": 1, "kk": 2, "en": 3}
 #: Families in which it matters how long it lasted; a seal that was cut stays cut.

@@ -88,6 +88,13 @@ class Settings(BaseSettings):
     token_hours: float = Field(12.0, gt=0, le=24 * 31, description="Life of a log-in, h.")
     cookie_secure: bool = Field(False, description="Set the Secure flag on the console's cookie.")
 
+    dead_zone_devices: int = Field(
+        3, ge=2, description="Different devices whose silences make a cell a dead zone."
+    )
+    dead_zone_gaps: int = Field(5, ge=2, description="Silences that make a cell a dead zone.")
+    dead_zone_days: int = Field(
+        30, ge=1, le=366, description="Days of silences that a layer of dead zones is learnt from."
+    )
     retention_days: int = Field(
         0,
         ge=0,

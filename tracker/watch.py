@@ -17,6 +17,7 @@ import structlog
 from prometheus_client import Counter
 
 from tracker import archiving
+from tracker.db.dead_zones import Learning, make_layer
 from tracker.db.escalation import escalate_due
 from tracker.db.evaluation import mark_clocks
 from tracker.db.marks import DIRTY_CHANNEL
@@ -91,9 +92,23 @@ class Watch:
         if self._partitions_at is None or now - self._partitions_at >= PARTITIONS_EVERY:
             with conn.transaction():
                 ensure_partitions(conn, now)
+            with conn.transaction():
+                self._learn(conn, now)
             self._partitions_at = now
             self._retain(now)
         return marked
+
+    def _learn(self, conn: psycopg.Connection[Any], now: datetime) -> None:
+        """Make the day's layer of dead zones, once a day."""
+        learning = Learning(
+            devices=self._settings.dead_zone_devices,
+            gaps=self._settings.dead_zone_gaps,
+            days=self._settings.dead_zone_days,
+        )
+        day = now.astimezone(UTC).date()
+        cells = make_layer(conn, day, learning)
+        if cells is not None:
+            log.info("learnt dead zones", layer_date=str(day), cells=cells)
 
     def _retain(self, now: datetime) -> None:
         """Let old weeks leave the database, beside the clocks: an export may take an hour."""

@@ -31,6 +31,7 @@ READING = tuple(
         "track",
         "anomalies",
         "alerts",
+        "dead_zones",
         "risk",
         "positions",
         "stream",

@@ -30,6 +30,7 @@ MODULES: Final = (
     "tracker.api.devices",
     "tracker.api.device_keys",
     "tracker.api.participants",
+    "tracker.api.dead_zones",
     "tracker.api.deliveries",
     "tracker.api.acts",
     "tracker.api.incidents",

@@ -1,7 +1,7 @@
 // The live map: fleet, routes, zones, posts, and the ranked alerts beside it.
 import { all, api, el, failed, t, toast } from "./core.js";
 import { createMap, loadStyle, maplibregl, onTheme } from "./basemap.js";
-import { Fleet, VEHICLES, addOverlay, boundsOf, showPosts, showRoutes, showZones } from "./overlay.js";
+import { Fleet, VEHICLES, addOverlay, boundsOf, showDeadZones, showPosts, showRoutes, showZones } from "./overlay.js";
 import { AlertList } from "./alerts.js";
 import { listen } from "./stream.js";
 
@@ -71,7 +71,20 @@ function showBackdrop() {
   showRoutes(map, backdrop.routes);
   showZones(map, backdrop.zones);
   showPosts(map, backdrop.posts);
+  showDeadZones(map, deadZones);
 }
+
+let deadZones = null;
+$("dead-zones")?.addEventListener("change", async ({ target }) => {
+  try {
+    deadZones = target.checked ? await api("/dead-zones") : null;
+    if (target.checked && !deadZones.features.length) toast(t("No dead zone is known yet."));
+  } catch (error) {
+    target.checked = false;
+    toast(error.message);
+  }
+  if (map) showDeadZones(map, deadZones);
+});
 
 function locate(alert) {
   const [place] = fleet?.ofDelivery(alert.delivery_id) ?? [];

@@ -9,8 +9,8 @@ const MANY = 2000;
 /** Layers that stand for vehicles and seals, to be pointed at. */
 export const VEHICLES = ["vehicles", "vehicles-far"];
 const colours = () => (isDark()
-  ? { route: "#5db3dd", zone: "#5cc389", bad: "#ff6f8f", post: "#c8d3dd", vehicle: "#46b4e0", seal: "#b79bea", edge: "#0e151b", text: "#dfe6ec", track: "#f0d264", alarm: "#e23b63" }
-  : { route: "#267aa8", zone: "#2e7d50", bad: "#b3173f", post: "#344454", vehicle: "#0f5c7a", seal: "#6b4aa0", edge: "#ffffff", text: "#17222c", track: "#c2570c", alarm: "#b3173f" });
+  ? { route: "#5db3dd", zone: "#5cc389", dead: "#9aa4ae", bad: "#ff6f8f", post: "#c8d3dd", vehicle: "#46b4e0", seal: "#b79bea", edge: "#0e151b", text: "#dfe6ec", track: "#f0d264", alarm: "#e23b63" }
+  : { route: "#267aa8", zone: "#2e7d50", dead: "#5d6670", bad: "#b3173f", post: "#344454", vehicle: "#0f5c7a", seal: "#6b4aa0", edge: "#ffffff", text: "#17222c", track: "#c2570c", alarm: "#b3173f" });
 
 const collection = (features) => ({ type: "FeatureCollection", features });
 const feature = (geometry, properties = {}) => ({ type: "Feature", geometry, properties });
@@ -18,7 +18,7 @@ const feature = (geometry, properties = {}) => ({ type: "Feature", geometry, pro
 /** Add all sources and layers of the overlay, empty. */
 export function addOverlay(map) {
   const c = colours();
-  for (const name of ["corridors", "zones", "routes", "track", "posts", "anomalies", "vehicles"]) {
+  for (const name of ["corridors", "dead-zones", "zones", "routes", "track", "posts", "anomalies", "vehicles"]) {
     map.addSource(name, { type: "geojson", data: EMPTY });
   }
   for (const [name, image] of Object.entries(icons(c))) {
@@ -36,6 +36,8 @@ function layers(c) {
   return [
     { id: "corridors", type: "fill", source: "corridors", paint: { "fill-color": c.route, "fill-opacity": 0.16 } },
     { id: "corridor-edges", type: "line", source: "corridors", minzoom: 7, paint: { "line-color": c.route, "line-opacity": 0.55, "line-width": 1 } },
+    { id: "dead-zones", type: "fill", source: "dead-zones", paint: { "fill-color": c.dead, "fill-opacity": ["interpolate", ["linear"], ["get", "gaps"], 5, 0.25, 100, 0.6] } },
+    { id: "dead-zone-edges", type: "line", source: "dead-zones", minzoom: 7, paint: { "line-color": c.dead, "line-width": 1 } },
     { id: "zones", type: "fill", source: "zones", filter: ["!=", ["get", "kind"], "territory"], paint: { "fill-color": zone, "fill-opacity": 0.18 } },
     { id: "zone-edges", type: "line", source: "zones", paint: { "line-color": zone, "line-width": 1.2, "line-dasharray": [2, 1.5] } },
     { id: "routes", type: "line", source: "routes", layout: { "line-join": "round", "line-cap": "round" }, paint: { "line-color": c.route, "line-width": wide(3, 1.2, 10, 3), "line-opacity": 0.8 } },
@@ -123,6 +125,8 @@ export function showRoutes(map, routes) {
 export function showZones(map, zones) {
   set(map, "zones", collection(zones.map((z) => feature(z.geometry, { kind: z.kind, name: named(z.name) }))));
 }
+
+export const showDeadZones = (map, layer) => set(map, "dead-zones", layer ?? EMPTY);
 
 export function showPosts(map, posts) {
   set(map, "posts", collection(posts.map((p) => feature(p.geometry, { name: named(p.name), code: p.code }))));
