@@ -56,7 +56,7 @@ LAYERS: Mapping[str, int] = {
     "tracker.archiving": 7,
     "tracker.broker": 7,
     "tracker.inbox": 8,
-    "tracker.lean_client": 7,
+    "tracker.lean_client": 8,
     "tracker.sessions": 8,
     "tracker.drops": 8,
     "tracker.links": 8,
