@@ -15,6 +15,7 @@ from tracker import alerts
 from tracker.changes import Change, by_code, sentence
 from tracker.db import findings as out
 from tracker.db.findings import StoredAlert, StoredAnomaly
+from tracker.db.limit_settings import keep_versions
 from tracker.incidents import explains
 from tracker.incidents import sentence as sentence_of
 from tracker.judging import Case, Connection, Judging
@@ -30,6 +31,7 @@ def plan_alerts(conn: Connection, batch: Judging) -> None:
         for code, items in by_code(keyed).items():
             ids = _plan(conn, batch, case, unresolved.get((id_, code)), code, items)
             written += [(id_, case.anomalies[anomaly_id]) for anomaly_id in ids]
+    keep_versions(conn, {batch.cases[id_].in_force for id_, _ in written})
     out.write_anomalies(conn, written)
 
 

@@ -522,6 +522,9 @@ def whole(scenery: Scenery, now: Present, standing: Iterable[Finding], around: A
     )
     found: Findings = ()
     clocks: list[int] = [] if now.next_clock_ms is None else [now.next_clock_ms]
+    if scenery.in_force is not None:
+        # Other thresholds may open or end what the clock finds.
+        clocks += [from_ms for from_ms, _ in scenery.in_force.later]
     for rule in WHOLE:
         judged = rule.find(seen)
         found += judged.findings

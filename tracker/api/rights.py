@@ -26,6 +26,7 @@ posts.read                all      all      all      all      all      all
 posts.create              -        -        -        -        -        all
 zones.read                all      all      all      all      all      all
 zones.create              all      -        -        -        -        all
+zones.change              -        -        -        -        -        -
 routes.read               all      all      all      all      all      all
 routes.create             all      all      -        -        -        all
 devices.read              all      all      -        all      all      all
@@ -47,6 +48,7 @@ deliveries.cancel         -        posts    -        -        -        all
 deliveries.enquiry        all      posts    -        -        -        -
 deliveries.reseal         -        all      -        -        -        -
 deliveries.transship      -        all      -        -        -        -
+deliveries.reroute        all      all      -        -        -        -
 track.read                all      all      own      all      all      all
 timeline.read             all      all      own      all      all      all
 anomalies.read            all      all      own      all      all      all
@@ -57,6 +59,8 @@ evidence.read             all      all      own      -        all      -
 replay.read               all      -        -        all      all      -
 positions.read            all      all      own      all      all      all
 stream.read               all      all      own      all      all      all
+settings.read             all      all      -        all      all      -
+settings.change           -        -        -        -        -        -
 quarantine.read           all      -        -        -        all      all
 quarantine.redrive        -        -        -        -        -        -
 console.use               all      all      all      all      all      -

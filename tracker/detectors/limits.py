@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -122,6 +123,102 @@ class Limits(Struct, frozen=True, kw_only=True):
     """A day past the deadline a lorry that was merely slow has come: customs asks where it is."""
     lane_deliveries: int = 20
     """Fewer arrivals of a lane say nothing of what is usual there."""
+
+
+LEGAL_DEVIATION_M = 50_000.0
+"""EAEU emergency code 03: a deviation is one of over 50 km, or less if the authority says so. No
+distance of detection may be set beyond it."""
+
+_YEAR_S = 365 * 86_400.0
+
+#: What a threshold may be set to, by the end of its name: (least, most, unit).
+BOUNDS: Mapping[str, tuple[float, float, str]] = {
+    "_pct": (0, 100, "%"),
+    "_kmh": (1, 300, "km/h"),
+    "_mv": (1, 60_000, "mV"),
+    "_m": (1, LEGAL_DEVIATION_M, "m"),
+    "_s": (0, _YEAR_S, "s"),
+    "_factor": (0.01, 100, ""),
+}
+OTHERWISE = (1, 1000, "")
+"""Counts: of fixes, vehicles, tries, periods."""
+
+#: Thresholds that need room between them, the smaller first.
+IN_ORDER = (
+    ("battery_high_pct", "battery_low_pct"),
+    ("battery_low_pct", "battery_ok_pct"),
+    ("power_cut_mv", "power_ok_mv"),
+    ("wrong_direction_return_m", "wrong_direction_m"),
+    ("break_after_s", "day_driving_s"),
+    ("break_s", "day_rest_s"),
+)
+
+
+def bounds_of(name: str) -> tuple[float, float, str]:
+    """(least, most, unit) of a threshold."""
+    return next((found for end, found in BOUNDS.items() if name.endswith(end)), OTHERWISE)
+
+
+def checked(values: Mapping[str, Any], base: Limits | None = None) -> dict[str, Any]:
+    """Values that are fit to be stored as settings: names, types, ranges, and each with the others.
+
+    Args:
+        values: names of `Limits` with their values; None takes an earlier setting back.
+        base: what holds where they say nothing, by default the published thresholds.
+
+    Raises:
+        Invalid: naming each field with what is wrong and what would be right.
+    """
+    errors = [*_unfit(values)]
+    if not values:
+        errors.append(FieldError(("values",), "is empty; name at least one threshold"))
+    if not errors:
+        errors += _disordered(values, base or Limits())
+    if errors:
+        raise Invalid("; ".join(f"{e.loc[-1]}: {e.msg}" for e in errors[:5]), errors)
+    types = {field.name: field.type for field in msgspec.structs.fields(Limits)}
+    return {
+        name: value if value is None or types[name] is int else float(value)
+        for name, value in values.items()
+    }
+
+
+def _unfit(values: Mapping[str, Any]) -> list[FieldError]:
+    types = {field.name: field.type for field in msgspec.structs.fields(Limits)}
+    errors = []
+    for name, value in values.items():
+        if name not in types:
+            near = get_close_matches(name, types, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "docs/rules.md lists all"
+            errors.append(FieldError(("values", name), f"is no threshold; {hint}"))
+        elif value is not None:
+            wrong = _wrong(value, *bounds_of(name), whole=types[name] is int)
+            errors += [FieldError(("values", name), wrong)] if wrong else []
+    return errors
+
+
+def _wrong(value: object, least: float, most: float, unit: str, *, whole: bool) -> str | None:
+    room = f"from {least:g} to {most:g} {unit}".rstrip()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"must be a number {room}, or null to take a setting back"
+    if whole and not isinstance(value, int):
+        return f"must be a whole number {room}"
+    if not least <= value <= most:  # not a number is in no range
+        return f"{value:g} is out of range: give a number {room}"
+    return None
+
+
+def _disordered(values: Mapping[str, Any], base: Limits) -> list[FieldError]:
+    after = {**msgspec.to_builtins(base), **{n: v for n, v in values.items() if v is not None}}
+    return [
+        FieldError(
+            ("values", small if small in values else large),
+            f"{small} ({after[small]:g})"
+            f" must be less than {large} ({after[large]:g}); change one of them",
+        )
+        for small, large in IN_ORDER
+        if after[small] >= after[large] and (small in values or large in values)
+    ]
 
 
 class DatedSettings(Struct, frozen=True, kw_only=True):
