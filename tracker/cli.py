@@ -13,15 +13,14 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from tracker.commands import evidence, quarantine, reference, retention
+from tracker.commands import evidence, limits, quarantine, reference, retention
 from tracker.commands.broker import broker_app, ca_app
 from tracker.commands.replay import replay_command
 from tracker.embedded.stack import RunningStack, StackOptions, running_stack
 from tracker.errors import SetupError, TrackerError
 from tracker.logs import configure_logging
-from tracker.settings import PREFIX, Settings, load_settings
+from tracker.settings import load_settings
 from tracker.terminal import stop_on_signal, told_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -29,6 +28,7 @@ user_app = typer.Typer(no_args_is_help=True, help="Users of the API and the cons
 app.add_typer(user_app, name="user")
 app.add_typer(broker_app, name="broker")
 app.add_typer(ca_app, name="ca")
+app.add_typer(limits.app, name="settings")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(retention.app, name="retention")
 app.add_typer(reference.app, name="reference")
@@ -122,17 +122,6 @@ def migrate() -> None:
         settings = load_settings()
         configure_logging(settings.log_level)
         upgrade(settings.database_url)
-
-
-@app.command()
-def settings() -> None:
-    """List every setting: its name, default and meaning."""
-    table = Table("name", "default", "meaning")
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else str(field.default)
-        table.add_row(PREFIX + name.upper(), default, field.description or "")
-    # A pipe gets whole lines, a terminal its own width.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 @user_app.command("add")

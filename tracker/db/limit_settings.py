@@ -155,6 +155,15 @@ def in_force_of(conn: Connection, delivery_id: UUID) -> tuple[LimitsInForce, lis
     return in_force(Limits(), dated), [_json(row) for row in rows]
 
 
+def in_force_of_national(conn: Connection) -> LimitsInForce:
+    """The thresholds over time where no narrower scope says otherwise."""
+    rows = conn.execute(
+        "SELECT from_t, values FROM limit_settings WHERE scope = 'national' ORDER BY from_t, id"
+    )
+    dated = [DatedSettings(scope="national", from_ms=to_ms(t), values=v) for t, v in rows]
+    return in_force(Limits(), dated)
+
+
 def in_force_of_scope(conn: Connection, scope: str, key: str, at: datetime) -> Limits:
     """The thresholds at a time for all of a scope: its own settings upon the national ones."""
     rows = conn.execute(

@@ -1,0 +1,58 @@
+"""``tracker settings``: the environment's, and the dated ones of the thresholds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tracker.cli import app
+
+
+@pytest.fixture
+def run(database: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TRACKER_DATABASE_URL", database)
+
+    def _run(*words: str) -> Result:
+        return CliRunner().invoke(app, ["settings", *words])
+
+    return _run
+
+
+def test_with_no_further_word_it_lists_the_environment(run) -> None:
+    told = run()
+    assert told.exit_code == 0
+    assert "TRACKER_ESCALATE_TO" in told.output
+
+
+def test_a_threshold_is_set_listed_shown_and_taken_back(run) -> None:
+    made = run("set", "stop_s=1800", "deviation_fixes=3", "--reason", "road works")
+    assert made.exit_code == 0, made.output
+    row = json.loads(made.output)
+    assert row["values"] == {"stop_s": 1800.0, "deviation_fixes": 3}
+    assert row["created_by"].startswith("cli:")
+    assert "road works" in run("list").output
+    assert "1800" in run("show").output
+    assert "1800" not in run("show", "--at", "2020-01-01").output
+    assert run("set", "stop_s=", "--reason", "over").exit_code == 0
+    assert "1800" not in run("show").output
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("set", "stop_s", "--reason", "x"), "NAME=NUMBER"),
+        (("set", "stop_s=much", "--reason", "x"), "no number"),
+        (("set", "stop_radius_m=60000", "--reason", "x"), "50000 m"),
+        (("set", "stop_s=5", "--reason", "x", "--scope", "post"), "key"),
+        (("set", "stop_s=5", "--reason", "x", "--scope", "galaxy"), "scope"),
+        (("show", "--delivery", "x"), "no delivery's id"),
+        (("show", "--version", "limits-0"), "limits-0"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_line(run, words: tuple[str, ...], told: str) -> None:
+    answer = run(*words)
+    assert answer.exit_code == 1
+    assert told in answer.output
+    assert len(answer.output.strip().splitlines()) == 1
