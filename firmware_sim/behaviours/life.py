@@ -133,7 +133,8 @@ class ClonedIdentity(Placed):
         return (
             draft.with_clone(device_id)
             .with_effect(
-                change(at_m, devices="clone", duration_s=long_s, powered=True),
+                change(at_m, devices="clone", powered=True),
+                change(at_m, devices="clone", after_s=long_s, alive=False, radio=False),
                 Ride(
                     at_m=at_m,
                     duration_s=long_s,

@@ -201,7 +201,7 @@ class DeviceSwap(PlacedPlot):
         draft = draft.with_stop(at_m, self.minutes).with_effect(
             change(draft.start_m, to_m=at_m, devices=new, powered=False),
             change(at_m, devices=new, duration_s=half_s, powered=False),
-            change(at_m, after_s=half_s, devices=old, powered=False),
+            change(at_m, after_s=half_s, devices=old, alive=False, radio=False),
         )
         draft = draft.with_pulse(
             Pulse(at_m=at_m, action=off, after_s=half_s - 30, devices=old),
