@@ -122,3 +122,142 @@ def test_lists_page_to_the_end_and_refuse_a_foreign_cursor(bare: ApiWorld) -> No
     assert "query.cursor" in bad_fields(bare.call("GET", "/zones?cursor=bm9uc2Vuc2U"))
     assert "query.limit" in bad_fields(bare.call("GET", "/zones?limit=1001"))
     problem_of(bare.call("GET", "/zones/NONE"), 404)
+
+
+# ---------------------------------------------------------------- versions of a zone
+
+
+def _moved(by_deg: float) -> dict[str, Any]:
+    return {"type": "Polygon", "coordinates": [[[lon + by_deg, lat] for lon, lat in SQUARE]]}
+
+
+def _version(**more: Any) -> dict[str, Any]:
+    return {name: value for name, value in _zone(**more).items() if name != "code"}
+
+
+def _put(api: ApiWorld, body: dict[str, Any], **more: Any) -> Any:
+    return api.call("PUT", "/zones/Z1", json=body, **more)
+
+
+def test_a_new_version_closes_the_present_one_and_is_kept_beside_it(bare: ApiWorld) -> None:  # noqa: F811
+    first = bare.made("/zones", _zone())
+    changed = _put(bare, _version(geometry=_moved(1), valid_from=after(hours=-1))).json()
+    assert (first["version"], changed["version"]) == (1, 2)
+    assert (changed["valid_from"], changed["valid_to"]) == (after(hours=-1), None)
+    assert bare.get("/zones/Z1") == changed
+    assert bare.get("/zones/Z1", at=after(hours=-1)) == changed
+    before = bare.get("/zones/Z1", at=after(hours=-2))
+    assert before == first | {"valid_to": after(hours=-1)}
+    assert bare.get("/zones/Z1/versions")["items"] == [before, changed]
+    assert bare.get("/zones")["items"] == [changed]
+    assert bare.get("/zones", at=after(hours=-2))["items"] == [before]
+
+
+def test_a_version_yet_to_come_is_not_the_present_one(bare: ApiWorld) -> None:  # noqa: F811
+    bare.made("/zones", _zone())
+    _put(bare, _version(kind="restricted", valid_from=after(days=1)))
+    assert bare.get("/zones/Z1")["kind"] == "parking"
+    assert bare.get("/zones/Z1", at=after(days=1))["kind"] == "restricted"
+    assert [z["kind"] for z in bare.get("/zones")["items"]] == ["parking"]
+    tag = bare.call("GET", "/zones/Z1").headers["ETag"]
+    assert _put(bare, _version(valid_from=after(days=2)), headers={"If-Match": tag}).is_success
+
+
+def test_without_a_time_a_version_is_in_force_from_now_on(bare: ApiWorld) -> None:  # noqa: F811
+    bare.made("/zones", _zone())
+    changed = _put(bare, _version(max_dwell_s=60)).json()
+    assert changed["valid_from"] >= after()
+    assert bare.get("/zones/Z1")["max_dwell_s"] == 60
+
+
+def test_a_version_cannot_begin_before_the_one_that_it_follows(bare: ApiWorld) -> None:  # noqa: F811
+    bare.made("/zones", _zone(valid_from=after(days=-1)))
+    for when in (after(days=-1), after(days=-2)):
+        errors = bad_fields(_put(bare, _version(valid_from=when)), 409)
+        assert "later time" in errors["body.valid_from"]
+    assert len(bare.get("/zones/Z1/versions")["items"]) == 1
+
+
+def test_a_change_of_a_version_not_seen_is_refused(bare: ApiWorld) -> None:  # noqa: F811
+    bare.made("/zones", _zone())
+    tag = bare.call("GET", "/zones/Z1").headers["ETag"]
+    assert _put(bare, _version(max_dwell_s=1), headers={"If-Match": tag}).status_code == 200
+    problem_of(_put(bare, _version(max_dwell_s=2), headers={"If-Match": tag}), 412)
+    problem_of(bare.call("DELETE", "/zones/Z1", headers={"If-Match": tag}), 412)
+    assert bare.get("/zones/Z1")["max_dwell_s"] == 1
+
+
+def test_who_may_change_zones_and_which(world: ApiWorld) -> None:  # noqa: F811
+    world.made("/zones", _zone())
+    more: dict[str, Any] = {"officer": {"posts": ["P1"]}}
+    more["carrier"] = {"participant_id": world.carrier}
+    for role in ("monitor", "officer", "carrier", "integration"):
+        who = world.user(role, role, **more.get(role, {}))
+        problem_of(_put(world, _version(), who=who), 403)
+        problem_of(world.call("DELETE", "/zones/Z1", who=who), 403)
+    problem_of(world.call("PUT", "/zones/NONE", json=_version()), 404)
+    problem_of(world.call("DELETE", "/zones/NONE"), 404)
+    problem_of(world.call("GET", "/zones/NONE/versions"), 404)
+    assert "body.code" in bad_fields(_put(world, _zone(code="Z2")))
+    assert "body.valid_to" in bad_fields(
+        _put(world, _version(valid_from=after(days=1), valid_to=after(days=1)))
+    )
+    assert "body.valid_to" in bad_fields(_put(world, _version(valid_to=after(days=-1))))
+
+
+def test_the_same_key_changes_a_zone_once(bare: ApiWorld) -> None:  # noqa: F811
+    bare.made("/zones", _zone())
+    key = {"Idempotency-Key": "k1"}
+    first, again = (_put(bare, _version(max_dwell_s=9), headers=key) for _ in range(2))
+    assert first.json() == again.json()
+    assert len(bare.get("/zones/Z1/versions")["items"]) == 2
+
+
+def test_a_zone_that_is_ended_stays_in_the_history(bare: ApiWorld) -> None:  # noqa: F811
+    bare.made("/zones", _zone())
+    ended = bare.call("DELETE", "/zones/Z1", params={"at": after(hours=-1)}).json()
+    assert (ended["valid_to"], ended["version"]) == (after(hours=-1), 2)
+    assert bare.get("/zones/Z1") == ended
+    assert bare.get("/zones/Z1", at=after(hours=-2)) == ended
+    problem_of(bare.call("GET", "/zones/Z1", params={"at": after()}), 404)
+    assert bare.get("/zones", at=after())["items"] == []
+    assert "query.at" in bad_fields(bare.call("DELETE", "/zones/Z1"), 409)
+    assert "body.code" in bad_fields(bare.post("/zones", _zone()), 409)
+    again = _put(bare, _version(valid_from=after(days=1))).json()
+    assert again["version"] == 3
+    assert "query.at" in bad_fields(bare.call("DELETE", "/zones/Z1"), 409), "it has not begun"
+
+
+def test_a_posts_zone_can_change_but_not_end(world: ApiWorld) -> None:  # noqa: F811
+    assert "P1" in bad_fields(world.call("DELETE", "/zones/post:P1"), 409)["path.code"]
+    body = _version(kind="post")
+    limited = world.call("PUT", "/zones/post:P1", json=body | {"valid_to": after(days=9)})
+    assert "body.valid_to" in bad_fields(limited, 409)
+    assert world.call("PUT", "/zones/post:P1", json=body).status_code == 200
+    assert world.get("/posts/P1")["zone_code"] == "post:P1"
+
+
+def test_ending_a_checkpoints_zone_is_said(world: ApiWorld) -> None:  # noqa: F811
+    world.made("/zones", _zone())
+    line = {"type": "LineString", "coordinates": [[76.0, 43.0], [77.0, 43.0]]}
+    checkpoints = [{"zone_code": "Z1", "mandatory": True}]
+    route = {"code": "RC", "name": "r", "geometry": line, "checkpoints": checkpoints}
+    world.made("/routes", route)
+    (warning,) = world.call("DELETE", "/zones/Z1").json()["warnings"]
+    assert "RC" in warning["msg"]
+
+
+@pytest.mark.parametrize("change", ["PUT", "DELETE"])
+def test_a_change_has_deliveries_under_way_judged_again(
+    world: ApiWorld,  # noqa: F811
+    database: str,
+    change: str,
+) -> None:
+    on_the_way = world.delivery()
+    world.made("/zones", _zone())
+    world.post(f"/deliveries/{on_the_way['id']}/release", {})
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute("DELETE FROM dirty")
+        world.call(change, "/zones/Z1", json=_version() if change == "PUT" else None)
+        marked = conn.execute("SELECT delivery_id::text, from_t FROM dirty").fetchall()
+    assert marked == [(on_the_way["id"], None)]

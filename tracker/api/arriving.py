@@ -82,7 +82,7 @@ def _corridor(session: WriteSession, delivery: Delivery, body: ArrivalIn) -> Cor
 def _facts(
     session: WriteSession, delivery: Delivery, body: ArrivalIn, at: datetime
 ) -> ArrivalFacts:
-    seen = reading.arrival_facts(session, delivery.id)
+    seen = reading.arrival_facts(session, delivery.id, at)
     devices = store.lock_bound_devices(session, delivery.id)
     return ArrivalFacts(
         at=at,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -170,12 +171,19 @@ _ARRIVAL: Final = text("""
             WHERE a.delivery_id = d.id AND a.status = 'open' AND a.device_id IS NOT NULL
               AND a.code IN ('seal_cut', 'seal_body_open')) AS broken_seals
     FROM deliveries d
+    CROSS JOIN (SELECT coalesce(CAST(:at AS timestamptz), now()) AS at) w
     JOIN posts ON posts.code = d.destination_post
-    JOIN zones z ON z.id = posts.zone_id
+    JOIN LATERAL (
+        SELECT v.geom FROM zones known JOIN zones v ON v.code = known.code
+        WHERE known.id = posts.zone_id
+        ORDER BY (coalesce(v.valid_from, '-infinity') <= w.at
+                  AND coalesce(v.valid_to, 'infinity') > w.at) DESC, v.id DESC
+        LIMIT 1
+    ) z ON true
     WHERE d.id = :id
 """)
 
 
-def arrival_facts(session: Session, delivery_id: UUID) -> RowMapping:
-    """What telemetry says at the moment an arrival is confirmed."""
-    return session.execute(_ARRIVAL, {"id": delivery_id}).mappings().one()
+def arrival_facts(session: Session, delivery_id: UUID, at: datetime | None = None) -> RowMapping:
+    """What telemetry says of an arrival at ``at`` (default: now), by the post's zone as of then."""
+    return session.execute(_ARRIVAL, {"id": delivery_id, "at": at}).mappings().one()

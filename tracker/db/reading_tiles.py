@@ -25,7 +25,8 @@ _ROUTES: LiteralString = """
     WHERE r.geom && box.globe
       AND (%(scope_carrier)s::uuid IS NULL OR r.code IS NOT NULL OR EXISTS (
            SELECT 1 FROM deliveries d
-           WHERE d.route_id = r.id AND d.carrier_id = %(scope_carrier)s))
+           LEFT JOIN delivery_routes w ON w.delivery_id = d.id AND w.route_id = r.id
+           WHERE (d.route_id = r.id OR w.route_id = r.id) AND d.carrier_id = %(scope_carrier)s))
 """
 _ZONES: LiteralString = """
     SELECT ST_AsMVTGeom(ST_Transform(ST_Intersection(n.geom, m.area), 3857), box.plane) AS geom,
@@ -33,6 +34,7 @@ _ZONES: LiteralString = """
            n.name->>'en' AS name_en
     FROM zones n, box, mercator m
     WHERE n.geom && box.globe
+      AND coalesce(n.valid_from, '-infinity') <= now() AND coalesce(n.valid_to, 'infinity') > now()
 """
 _POSTS: LiteralString = """
     SELECT ST_AsMVTGeom(ST_Transform(ST_Intersection(p.geom, m.area), 3857), box.plane) AS geom,

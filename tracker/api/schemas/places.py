@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from geoalchemy2.shape import to_shape
@@ -21,9 +22,10 @@ from tracker.api.schemas.common import (
     Point,
     Polygon,
     Warning,
+    warning_of,
 )
 from tracker.db.tables import Post, Zone
-from tracker.errors import Invalid
+from tracker.errors import FieldError, Invalid
 
 PostKind = Literal["border", "inland", "airport", "rail", "sea"]
 ZoneKind = Literal[
@@ -92,10 +94,9 @@ class PostOut(Answer):
     )
 
 
-class ZoneIn(Body):
-    """An area with a meaning for a stop or a passage."""
+class ZoneShape(Body):
+    """What a version of a zone says: what it is, where it lies, and when it is in force."""
 
-    code: Code
     name: LocalName
     kind: ZoneKind
     geometry: Annotated[Polygon | MultiPolygon, Field(discriminator="type")]
@@ -106,8 +107,6 @@ class ZoneIn(Body):
     valid_from: Instant | None = None
     valid_to: Instant | None = None
 
-    model_config = ConfigDict(json_schema_extra={"examples": [_ZONE]})
-
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.valid_from and self.valid_to and self.valid_from >= self.valid_to:
@@ -115,8 +114,29 @@ class ZoneIn(Body):
         return self
 
 
+class ZoneIn(ZoneShape):
+    """An area with a meaning for a stop or a passage."""
+
+    code: Code
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_ZONE]})
+
+
+class ZoneVersionIn(ZoneShape):
+    """A new version of a zone, in force from ``valid_from`` (by default now). ``code`` may be left
+    out; the address says which zone."""
+
+    code: Code | None = None
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [_ZONE | {"valid_from": "2026-04-01T00:00:00.000Z"}]}
+    )
+
+
 class ZoneOut(Answer):
-    """A zone. An outline of one piece is a Polygon, however it was sent."""
+    """A zone as of one of its versions, which is in force from ``valid_from`` (included) to
+    ``valid_to`` (not included). ``version`` grows with each change of the zone. An outline of one
+    piece is a Polygon, however it was sent."""
 
     id: int
     code: str
@@ -126,6 +146,7 @@ class ZoneOut(Answer):
     max_dwell_s: float | None
     valid_from: Moment | None
     valid_to: Moment | None
+    version: int
     created_at: Moment
     warnings: list[Warning] = Field(default_factory=list)
 
@@ -137,6 +158,7 @@ class ZoneOut(Answer):
                     **_ZONE,
                     "valid_from": None,
                     "valid_to": None,
+                    "version": 1,
                     "created_at": "2026-03-01T08:00:00.000Z",
                     "warnings": [],
                 }
@@ -159,8 +181,8 @@ def post_out(post: Post, zone_code: str) -> PostOut:
     )
 
 
-def zone_out(zone: Zone) -> ZoneOut:
-    """A stored zone as the API shows it."""
+def zone_out(zone: Zone, warnings: Sequence[FieldError] = ()) -> ZoneOut:
+    """A stored version of a zone as the API shows it."""
     return ZoneOut(
         id=zone.id,
         code=zone.code,
@@ -170,7 +192,9 @@ def zone_out(zone: Zone) -> ZoneOut:
         max_dwell_s=zone.max_dwell_s,
         valid_from=zone.valid_from,
         valid_to=zone.valid_to,
+        version=zone.version,
         created_at=zone.created_at,
+        warnings=[warning_of(w) for w in warnings],
     )
 
 
