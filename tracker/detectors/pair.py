@@ -105,8 +105,8 @@ def _step(state: SeparationState, step: Step, scene: PairScene) -> tuple[Separat
 def _couples_of(seen: Observation, scene: PairScene) -> Iterator[str]:
     """The names of the couples that a device is part of."""
     is_seal = seen.kind == "seal"
-    others = {d.id for d in scene.plan.devices if (d.kind == "seal") is not is_seal}
-    for other in sorted(others):
+    others = [d.id for d in scene.plan.devices if (d.kind == "seal") is not is_seal]
+    for other in others if len(others) == 1 else sorted(set(others)):
         yield f"{seen.device}|{other}" if is_seal else f"{other}|{seen.device}"
 
 
@@ -151,14 +151,13 @@ def _times(
     seals: tuple[At, ...], units: tuple[At, ...], after_ms: int | None, upto_ms: int
 ) -> Iterable[int]:
     """The moments of fixes that have not been compared and now can be, in order."""
-    return sorted(
-        {
-            at.t_ms
-            for fixes in (seals, units)
-            for at in fixes
-            if at.t_ms <= upto_ms and (after_ms is None or at.t_ms > after_ms)
-        }
-    )
+    times = [
+        at.t_ms
+        for fixes in (seals, units)
+        for at in fixes
+        if at.t_ms <= upto_ms and (after_ms is None or at.t_ms > after_ms)
+    ]
+    return times if len(times) == 1 else sorted(set(times))
 
 
 def _where(fixes: tuple[At, ...], t_ms: int, limits: Limits) -> At | None:

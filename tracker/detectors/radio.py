@@ -70,14 +70,11 @@ class JamState(Struct, frozen=True, kw_only=True):
     blind: Blind | None = None
 
 
-_CALM = JamState()
-
-
 def _step(state: JamState, step: Step, scene: Scene) -> tuple[JamState, Findings]:
     seen = step.observation
     event = seen.event
     quiet = not seen.jam and not seen.no_fix and event != "jam_on"
-    if quiet and state == _CALM:
+    if quiet and state.weak_ms is None and state.blind is None and state.jam is None:
         return state, ()
     state, left = _traced(state, step, scene, quiet)
     if state.jam is not None and step.valid and step.previous is not None:
@@ -130,7 +127,7 @@ def _cleared(
     t_ms = step.observation.t_ms
     state = replace(state, weak_ms=None, weak_at=None)
     if state.jam is None:
-        return (_CALM if state == _CALM else state), left
+        return state, left
     clear_ms = t_ms if state.clear_ms is None else state.clear_ms
     if t_ms - clear_ms >= scene.limits.jam_s * 1000:
         return _closed(state, scene, clear_ms, left)

@@ -8,6 +8,8 @@ and a vehicle carried by ferry or rail, whose wheels stand still as the device i
 
 from __future__ import annotations
 
+from math import cos, hypot, pi
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -24,7 +26,7 @@ SPOOFING_SUSPECTED = Rule(
     text="The position that the device reports is suspected to be forged.",
 )
 
-LEG_M = 1_000.0
+LEG_M = 2_000.0
 """A track's length is measured in steps of this much, so that the noise of a standing receiver adds
 nothing to it, and what bends add is left out."""
 
@@ -39,6 +41,8 @@ AWAY_S = 30 * 60.0
 
 _M_PER_DEG = 111_700.0
 """No degree of latitude or longitude is longer: a quick bound from above for short distances."""
+
+_RAD = pi / 180
 
 _NO_TIME = int(TimeFlag.FROM_TS)
 
@@ -103,6 +107,9 @@ def _step(state: SpoofState, step: Step, scene: Scene) -> tuple[SpoofState, Find
     seen = step.observation
     fix = seen.fix
     told = seen.spoof or seen.event == "spoof_on"
+    if not told and fix is not None and step.valid and _as_ever(state, step, fix, scene.limits):
+        odo_m = seen.odometer_m
+        return SpoofState(odo_m, seen.t_ms, state.marks), ()
     if told:
         state = _suspect(state, step, "device", seen.t_ms, step.here)
     if fix is None or not step.valid:
@@ -111,6 +118,24 @@ def _step(state: SpoofState, step: Step, scene: Scene) -> tuple[SpoofState, Find
     if state.episode is None:
         return state, ()
     return _settled(state, state.episode, step, scene, clean and not told)
+
+
+def _as_ever(state: SpoofState, step: Step, fix: FixFacts, limits: Limits) -> bool:
+    """Whether this is a fix of a vehicle that drives, of whose track no leg is due to be measured:
+    nearly every fix is, so this looks at nothing twice."""
+    seen, previous, before_m = step.observation, step.previous, state.odo_m
+    odo_m = seen.odometer_m
+    if previous is None or odo_m is None or before_m is None or not state.marks:
+        return False
+    if state.close or state.held or state.landing or state.episode:
+        return False
+    lon, lat, mark = fix.lon, fix.lat, state.marks[-1]
+    most_m = limits.spoof_jump_kmh / 3600 * (fix.fix_ms - previous.fix_ms)
+    return (
+        0 < (abs(lon - previous.lon) + abs(lat - previous.lat)) * _M_PER_DEG <= most_m
+        and 0 <= odo_m - before_m <= most_m
+        and hypot((lon - mark.lon) * cos(lat * _RAD), lat - mark.lat) * _M_PER_DEG < LEG_M
+    )
 
 
 def _looked(state: SpoofState, step: Step, fix: FixFacts, scene: Scene) -> tuple[SpoofState, bool]:
@@ -219,8 +244,6 @@ def _longer(
     """The track's length against the odometer's, leg by leg; whether the newest leg agrees."""
     seen, last = step.observation, state.marks[-1]
     least_m = CLOSE_LEG_M if state.close or state.episode is not None else LEG_M
-    if (abs(fix.lon - last.lon) + abs(fix.lat - last.lat)) * _M_PER_DEG < least_m:
-        return state, True
     leg_m = distance_m((last.lon, last.lat), (fix.lon, fix.lat))
     if leg_m < least_m:
         return state, True
@@ -232,7 +255,9 @@ def _longer(
     first, newest = marks[0], marks[-1]
     path_m, odometer_m = newest.path_m - first.path_m, newest.odo_m - first.odo_m
     if path_m < limits.spoof_path_m or path_m <= limits.spoof_path_factor * odometer_m:
-        state = replace(state, marks=marks, close=excess_m > 0)
+        held, landing, episode = state.held, state.landing, state.episode
+        close = excess_m > 0
+        state = SpoofState(state.odo_m, state.t_ms, marks, close, held, landing, episode)
         return state, excess_m <= 2 * fix.acc_m + _grain_m(odo_m, last.odo_m)
     facts = {"path_m": round(path_m, 1), "odometer_m": round(odometer_m, 1)}
     first = _begun(marks, limits)
@@ -279,11 +304,11 @@ def _marked(
         if past_m <= factor * (odo_m - base.odo_m):
             marks, last, leg_m = marks[:-1], base, past_m
     path_m = last.path_m + leg_m
-    marks = (*marks, Mark(step.observation.t_ms, fix.lon, fix.lat, path_m, odo_m))
-    first = max(0, len(marks) - MOST_MARKS)
-    while path_m - marks[first + 1].path_m >= limits.spoof_path_m:
+    first = max(0, len(marks) + 1 - MOST_MARKS)
+    while first + 1 < len(marks) and path_m - marks[first + 1].path_m >= limits.spoof_path_m:
         first += 1
-    return marks[first:]
+    newest = Mark(step.observation.t_ms, fix.lon, fix.lat, path_m, odo_m)
+    return (*marks[first:], newest)
 
 
 # ---------------------------------------------------------------- the episode
