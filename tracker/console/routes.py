@@ -73,6 +73,12 @@ def carrier(request: Request, user: Someone) -> Response:
     return render_or_log_in(request, "carrier.html", user)
 
 
+@router.get("/settings")
+def settings_page(request: Request, user: Someone) -> Response:
+    """Thresholds of detection, as set by dates and scopes."""
+    return render_or_log_in(request, "settings.html", user)
+
+
 @router.get("/static/{path:path}")
 async def static(request: Request, path: str) -> Response:
     """Scripts, styles, fonts. Those of packages are pinned and change only with a release."""

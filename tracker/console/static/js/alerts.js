@@ -83,11 +83,11 @@ export class AlertList {
 
   #card(alert) {
     const who = this.about(alert.delivery_id);
-    const card = el("li", { class: `alert${this.#fresh.delete(alert.id) ? " fresh" : ""}`, tabindex: "0", "data-id": alert.id, "data-code": alert.code, "data-status": alert.status },
+    const card = el("li", { class: `alert${alert.escalation ? " escalated" : ""}${this.#fresh.delete(alert.id) ? " fresh" : ""}`, tabindex: "0", "data-id": alert.id, "data-code": alert.code, "data-status": alert.status },
       el("span", { class: "rank", title: t("Rank by expected loss") }, alert.rank == null ? "·" : String(alert.rank)),
       el("div", { class: "body" },
         el("div", { class: "title" },
-          el("a", { href: `/deliveries/${alert.delivery_id}`, tabindex: "-1" }, anomalyName(alert.code)), severityBadge(alert.severity)),
+          el("a", { href: `/deliveries/${alert.delivery_id}`, tabindex: "-1" }, anomalyName(alert.code)), severityBadge(alert.severity), escalationBadge(alert)),
         el("div", { class: "meta" }, el("span", {}, who.number), who.plate && el("span", {}, who.plate)),
         el("div", { class: "meta" }, time(alert.raised_at, { short: true }), dueText(alert),
           alert.count > 1 && el("span", {}, `× ${alert.count}`)),
@@ -146,4 +146,10 @@ export function dueText(alert) {
   return left >= 0
     ? el("span", {}, t("due in {span}", { span: span(left) }))
     : el("span", { class: "late" }, t("overdue by {span}", { span: span(-left) }));
+}
+
+/** Says that an unresolved alert's time has passed and whose it is now. */
+export function escalationBadge(alert) {
+  if (!alert.escalation || (alert.status !== "open" && alert.status !== "acknowledged")) return "";
+  return badge(t("Escalated: {role}", { role: t(`role.${alert.escalated_to}`) }), "critical", "critical");
 }

@@ -1,5 +1,6 @@
 // A carrier's own deliveries, and the notification of a border crossing.
 import { all, api, el, failed, fromLocalField, t, toLocalField } from "./core.js";
+import { actionsOf } from "./acts.js";
 import { deliveriesTable, postOptions, postsByCode } from "./tables.js";
 
 const form = document.getElementById("crossing");
@@ -11,13 +12,15 @@ async function load() {
   list.setAttribute("aria-busy", "true");
   try {
     const [deliveries, byCode] = await Promise.all([all("/deliveries"), postsByCode()]);
-    list.replaceChildren(deliveries.length ? deliveriesTable(deliveries, byCode) : el("p", { class: "empty" }, t("You have no deliveries yet.")));
+    list.replaceChildren(deliveries.length ? deliveriesTable(deliveries, byCode, acts) : el("p", { class: "empty" }, t("You have no deliveries yet.")));
     list.setAttribute("aria-busy", "false");
     fill(deliveries.filter((d) => MAY_CROSS.includes(d.status)), byCode);
   } catch (error) {
     failed(list, error, load);
   }
 }
+
+const acts = (d) => el("div", { class: "actions" }, actionsOf(d, load));
 
 function fill(deliveries, byCode) {
   const { delivery, post } = form.elements;

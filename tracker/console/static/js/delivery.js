@@ -1,9 +1,10 @@
 // One delivery: facts, times, track, anomalies with evidence, the sum of risk, alerts to handle.
 import { all, api, confirmsArrivals, el, facts, failed, handlesAlerts, kzt, metres, named, number, ownPosts, role, span, t, time, toast } from "./core.js";
 import { alertStatusName, anomalyName, badge, corridorName, directionName, evidenceRows, findingName, historyName, historyText, levelBadge, period, severityBadge, statusBadge } from "./words.js";
+import { actName, actionsOf, assignAlert, commentAlert, stepName } from "./acts.js";
 import { createMap, loadStyle, onTheme } from "./basemap.js";
 import { Fleet, addOverlay, boundsOf, showAnomalies, showPosts, showRoutes, showTrack, showZones } from "./overlay.js";
-import { acknowledge, dueText } from "./alerts.js";
+import { acknowledge, dueText, escalationBadge } from "./alerts.js";
 import { confirmArrival, decisionRows, releaseDelivery, resolveAlert, sealsOf } from "./dialogs.js";
 import { listen } from "./stream.js";
 
@@ -35,7 +36,7 @@ function actions(d) {
     made.push(el("button", { class: "primary", type: "button", id: "confirm-arrival", onclick: () =>
       confirmArrival(d, sealsOf(d), refresh) }, t("Confirm the arrival")));
   }
-  return made;
+  return [...made, ...actionsOf(d, refresh)];
 }
 
 const postName = (code) => named(now.posts.find((p) => p.code === code)?.name) || code;
@@ -89,7 +90,34 @@ function showTimes() {
     [t("Deadline"), time(d.deadline)],
     [t("Time norm"), norm],
     [t("Arrived"), d.arrived_at && time(d.arrived_at)],
+    ...(d.steps ?? []).filter((s) => s.step !== "journey").map((s) => [stepName(s.step), stepNorm(s)]),
   ]);
+}
+
+function stepNorm(s) {
+  const norm = span(s.norm_s);
+  if (s.kept === false) return badge(s.done_at ? t("{span} of {norm}", { span: span(s.taken_s), norm }) : t("not done in {norm}", { norm }), "critical", "critical");
+  return badge(s.done_at ? t("{span} of {norm}", { span: span(s.taken_s), norm }) : t("due in {span}", { span: span((new Date(s.due_at) - Date.now()) / 1000) }), s.kept ? "good" : "info");
+}
+
+// ---------------------------------------------------------------- what people did
+
+const SHOWN = ["code", "text", "place", "reason", "remarks", "result", "kind", "amount_kzt", "post"];
+
+function showActs() {
+  const acts = [...(now.delivery.acts ?? [])].reverse();
+  $("acts").replaceChildren(...(acts.length ? acts.map(actItem) : [el("li", { class: "empty" }, t("Nothing has been recorded yet."))]));
+}
+
+function actItem(act) {
+  const said = SHOWN.map((name) => act.data[name]).filter((value) => typeof value === "string" || typeof value === "number");
+  const devices = [...(act.data.added ?? []).map((id) => `+ ${id}`), ...(act.data.removed ?? []).map((id) => `− ${id}`)];
+  const against = (act.data.checks ?? []).filter((c) => c.verdict === "contradicts");
+  return el("li", { "data-kind": act.kind },
+    el("h3", {}, el("span", {}, actName(act.kind)), against.length ? badge(t("verdict.contradicts"), "critical", "critical") : ""),
+    el("p", { class: "hint" }, time(act.at), ` · ${act.recorded_by}`),
+    said.length || devices.length ? el("p", {}, [...said, ...devices].join(" · ")) : null,
+    against.length ? el("p", { class: "hint" }, against.map((c) => c.msg).join("; ")) : null);
 }
 
 // ---------------------------------------------------------------- risk
@@ -136,10 +164,12 @@ function alertCase(a) {
   }
   if (handlesAlerts && (a.status === "open" || a.status === "acknowledged")) {
     acts.push(el("button", { type: "button", class: "small", "data-act": "resolve", onclick: () => resolveAlert(a, takeAlert) }, t("Resolve…")));
+    acts.push(el("button", { type: "button", class: "small", "data-act": "assign", onclick: () => assignAlert(a, takeAlert).catch((error) => toast(error.message, true)) }, t("Assign")));
   }
+  if (handlesAlerts) acts.push(el("button", { type: "button", class: "small", "data-act": "comment", onclick: () => commentAlert(a, takeAlert) }, t("Comment")));
   return el("li", { class: "case", "data-id": a.id, "data-code": a.code, "data-status": a.status },
     el("h3", {}, el("span", {}, anomalyName(a.code)), severityBadge(a.severity), badge(alertStatusName(a.status), a.status === "open" ? "high" : "info"),
-      a.finding && badge(findingName(a.finding))),
+      a.finding && badge(findingName(a.finding)), escalationBadge(a)),
     el("p", { class: "hint" }, t("Raised"), " ", time(a.raised_at), a.count > 1 ? ` · × ${a.count}` : "", a.assignee ? ` · ${a.assignee}` : "", " ", dueText(a)),
     el("ol", { class: "history" }, ...(a.history ?? []).map((h) =>
       el("li", {}, time(h.at, { short: true }), ` · ${h.who === "system" ? t("system") : h.who} · ${historyName(h.what)}${h.text ? ` — ${historyText(h)}` : ""}`))),
@@ -224,6 +254,7 @@ function showAll() {
   showHead();
   showFacts();
   showTimes();
+  showActs();
   showRisk();
   showAlerts();
   showAnomalyList();

@@ -8,7 +8,7 @@ const dialog = document.getElementById("dialog");
  * Open a form; `send(FormData)` throws to keep it open with the error; what it returns is called
  * after the dialog has closed.
  */
-function ask(title, fields, action, send) {
+export function ask(title, fields, action, send) {
   const error = el("p", { class: "error", role: "alert", hidden: true });
   const button = el("button", { class: "primary", type: "submit" }, action);
   const form = el("form", { method: "dialog" }, el("h2", { id: "dialog-title" }, title), ...fields, error,
@@ -30,13 +30,13 @@ function ask(title, fields, action, send) {
   dialog.showModal();
 }
 
-function choices(name, legend, options) {
+export function choices(name, legend, options, chosen = null) {
   return el("fieldset", {}, el("legend", {}, legend), el("div", { class: "choices" },
-    ...options.map(([value, text], i) => el("label", { class: "choice" },
-      el("input", { type: "radio", name, value, required: true, checked: i < 0 }), text))));
+    ...options.map(([value, text]) => el("label", { class: "choice" },
+      el("input", { type: "radio", name, value, required: true, checked: value === chosen }), text))));
 }
 
-const words = (name, label, required = false) =>
+export const words = (name, label, required = false) =>
   el("label", {}, label, el("textarea", { name, rows: "3", required, maxlength: "4000" }));
 
 /** Resolve an alert with a finding and words. */
