@@ -7,15 +7,18 @@ from typing import Any
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.unit.detectors.trips import DEVICE, at, ms, record, reseal, scenery, zone
+from tests.unit.detectors.trips import DEVICE, act, at, ms, record, reseal, scenery, zone
 from tracker.anomalies import Scenery
 from tracker.model import (
+    Act,
+    ActKind,
     Checkpoint,
     DeclaredRoute,
     FixFacts,
     Observation,
     PlanPost,
     ProgressCandidate,
+    TimeFlag,
 )
 
 OTHER = "seal-1"
@@ -41,7 +44,14 @@ GAPS_S = [
 ]
 STEPS_M = [0, 0, 0, 10, 140, 160, 1000, 1500, 2000, 6000, -50, -2000, -5000, 90_000, -90_000]
 OFFS_M = [0, 0, 0, 100, 860, 904, 906, 1004, 1006, 1500, 3004, 3006, 9000]
-EVENTS = [None, None, None, None, "case_open", "rope_cut", "jam_on", "jam_off", "spoof_on"]
+EVENTS: list[dict[str, Any]] = [
+    *[{}] * 12,
+    *({"event": code} for code in ("case_open", "rope_cut", "jam_on", "jam_off", "spoof_on")),
+    *({"event": code} for code in ("motor_fault", "selftest_fail", "sealed", "unsealed")),
+    *({"event": code} for code in ("card_illegal", "pin_wrong", "ext_cut", "ext_ok")),
+    *({"event": "unlock_ok", "card": card} for card in (None, "known", "other")),
+    {"event": "pin_wrong", "count": 6},
+]
 ODOMETERS_M = [0.0, 100.0, 2_000.0, 4_000.0, 9_000.0, 30_000.0]
 ROAD_M = 400_000.0
 REROUTED_S = 4000.0
@@ -67,6 +77,28 @@ PLACES = [
 ]
 LANDS = [{"home": True}, {"home": True}, {"abroad": True}, {}]
 
+SEAL_WORDS: list[dict[str, Any]] = [
+    *[{}] * 6,
+    *({"rope": word} for word in ("in", "in", "cut", "cut")),
+    *({"case": word} for word in ("closed", "open")),
+    *({"lock": word} for word in ("locked", "open", "stuck")),
+    {"armed": True, "lock": "locked", "rope": "in", "case": "closed"},
+    {"armed": False},
+]
+FLAGS = [
+    *[int(TimeFlag.FROM_FIX)] * 4,
+    int(TimeFlag.FROM_FIX | TimeFlag.CLOCK_RESET),
+    int(TimeFlag.FROM_FIX | TimeFlag.CLOCK_LOCAL_TIME),
+    int(TimeFlag.FROM_TS | TimeFlag.CLOCK_OFF),
+    int(TimeFlag.FROM_TS | TimeFlag.IMPLAUSIBLE),
+]
+RELEASES: list[list[Act]] = [[], [act(ActKind.RELEASE, 0, cards=["known"])]]
+ARRIVALS: list[list[Act]] = [
+    [],
+    [act(ActKind.ARRIVAL, 150_000, seals=[{"device_id": OTHER, "state": "intact"}])],
+    [act(ActKind.ARRIVAL, 150_000, seals=[]), act(ActKind.CONTROL, 160_000)],
+]
+
 
 @st.composite
 def trips(draw: st.DrawFn, *, most: int = 30) -> list[Observation]:
@@ -90,14 +122,17 @@ def _observation(draw: st.DrawFn, seq: int, now_s: float, progress_m: float) -> 
         "jam": draw(st.sampled_from([None, None, 0, 0, 1, 2])),
         "spoof": draw(st.sampled_from([None, None, None, False, True])),
         "no_fix": draw(st.sampled_from([False, False, False, True])),
-        "rope": draw(st.sampled_from([None, None, None, "in", "cut"])),
-        "event": draw(st.sampled_from(EVENTS)),
+        "external_mv": draw(st.sampled_from([None, None, 6_999.0, 7_000.0, 10_000.0])),
+        "flags": draw(st.sampled_from(FLAGS)),
+        **draw(st.sampled_from(SEAL_WORDS)),
+        **draw(st.sampled_from(EVENTS)),
+        "ts_ms": ms(now_s),
     }
     kind = draw(st.sampled_from(["fix", "fix", "fix", "fix", "late fix", "none", "untimed"]))
     if kind == "none":
         return record(now_s, **fields)
     if kind == "untimed":
-        untimed = {"seq", "device", "rope", "event"}
+        untimed = {"seq", "device", "rope", "case", "lock", "event", "count", "card", "flags"}
         return record(now_s, timed=False, **{k: v for k, v in fields.items() if k in untimed})
     off_m = draw(st.sampled_from(OFFS_M))
     seen = at(now_s, progress_m, off_m, **fields)
@@ -127,10 +162,13 @@ def _placed(draw: st.DrawFn, fix: FixFacts, now_s: float) -> FixFacts:
 @st.composite
 def sceneries(draw: st.DrawFn) -> Scenery:
     """The plan of such a trip: officers may have resealed; the present is after all of it."""
-    acts = sorted(draw(st.lists(st.sampled_from([50.0, 300.0, 2000.0, 9000.0]), max_size=2)))
+    reseals = sorted(draw(st.lists(st.sampled_from([50.0, 300.0, 2000.0, 9000.0]), max_size=2)))
+    acts = [*draw(st.sampled_from(RELEASES)), *(reseal(s) for s in reseals)]
+    arrival = draw(st.sampled_from(ARRIVALS))
     return scenery(
         now_s=200_000,
-        acts=[reseal(s) for s in acts],
+        acts=[*acts, *arrival],
+        arrived_ms=arrival[0].t_ms if arrival else None,
         devices=(DEVICE, OTHER),
         deadline_s=draw(st.sampled_from([1000.0, 20_000.0, 10.0**8])),
         routes=draw(st.sampled_from([(), ROUTES])),
