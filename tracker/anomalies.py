@@ -51,6 +51,7 @@ from tracker.detectors.seal_lock import unauthorised_unlock
 from tracker.detectors.sequence import sequence_gap
 from tracker.detectors.spoofing import spoofing_suspected
 from tracker.detectors.stop import stop
+from tracker.detectors.twins import twins
 from tracker.detectors.zones import border_exit, restricted_zone
 from tracker.model import (
     Around,
@@ -98,6 +99,7 @@ DETECTORS: tuple[Detector[Any], ...] = (
     battery_low,
     power_cut,
     clock_fault,
+    twins,
     silence,
 )
 """Everything that looks at one device's observations, in the order it is asked."""

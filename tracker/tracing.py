@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from tracker.db import traces as db
 from tracker.db.traces import NewTrace, StoredTrace
 from tracker.detectors.fleet import STOP
+from tracker.detectors.identity import TWO_PLACES
 from tracker.detectors.layers import JAM
 from tracker.judging import Case, Connection, Judging
 from tracker.model import Finding, Trace
 
-_KINDS = {"trace_stop": STOP, "trace_jam": JAM}
+_KINDS = {"trace_stop": STOP, "trace_jam": JAM, "trace_two_places": TWO_PLACES}
 """Codes of traces, and the kinds they are stored as."""
+
+_COMPARED = frozenset({STOP, JAM})
+"""Kinds that other deliveries are compared with."""
 
 MS = timedelta(milliseconds=1)
 
@@ -39,7 +44,9 @@ def trace_of(delivery: str, finding: Finding) -> Trace | None:
     if kind is None or finding.geometry is None or finding.device is None or by is None:
         return None
     lon, lat = finding.geometry["coordinates"]
-    data = {"gen": by.gen, "seq": by.seq}
+    data: dict[str, Any] = {"gen": by.gen, "seq": by.seq}
+    if kind == TWO_PLACES:
+        data |= finding.evidence
     if kind == "stop":
         data["last_ms"] = finding.start_ms + round(finding.evidence["duration_s"] * 1000)
     return Trace(
@@ -110,8 +117,8 @@ Left = tuple[UUID, Trace]
 def _changed(gone: Iterable[StoredTrace], new: Iterable[NewTrace]) -> list[Left]:
     """The traces that are not what they were to others: of those without a position it matters only
     where and when they began."""
-    before = {_told(one.trace): one.trace for one in gone}
-    after = {_told(one.trace): one.trace for one in new}
+    before = {_told(t): t for one in gone if (t := one.trace).kind in _COMPARED}
+    after = {_told(t): t for one in new if (t := one.trace).kind in _COMPARED}
     changed = [t for told, t in before.items() if told not in after]
     changed += [t for told, t in after.items() if told not in before]
     return [(UUID(trace.delivery), trace) for trace in changed]

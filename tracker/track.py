@@ -201,7 +201,10 @@ def _accept(track: Track, observation: Observation) -> tuple[Track, tuple[Step, 
 def _invalid(track: Track, observation: Observation) -> Step:
     last = track.last
     return Step(
-        observation=observation, valid=False, here=None if last is None else (last.lon, last.lat)
+        observation=observation,
+        valid=False,
+        here=None if last is None else (last.lon, last.lat),
+        previous=last,
     )
 
 

@@ -313,3 +313,20 @@ def test_what_was_found_to_cover_a_violation_teaches_nothing(world: World) -> No
         "UPDATE alerts SET status = 'resolved', finding = 'confirmed', resolved_at = now()"
     )
     assert make_layer(world.conn, datetime(2026, 3, 6, tzinfo=UTC).date(), Learning()) == 0
+
+
+def test_a_device_in_two_places_at_once_is_in_conflict(world: World) -> None:
+    """Two units under one name, 100 km apart, report in turn."""
+    device = world.device()
+    delivery = world.delivery([device])
+    messages = []
+    for n in range(12):
+        lat = 43.5 if n % 2 else 44.5
+        messages.append(world.message(device, record(n + 1, at(n), 76.0 + 0.005 * n, lat)))
+    world.store(messages)
+    world.judge(now=at(12))
+    (conflict,) = found(world, delivery, "identity_conflict")
+    assert (conflict["device_id"], conflict["severity"]) == (device, "critical")
+    assert conflict["start_at"] == at(1)
+    assert conflict["evidence"]["case"] == "two_places"
+    assert conflict["evidence"]["switches"] >= 3

@@ -25,6 +25,7 @@ from tracker.model import (
     OtherBinding,
     Refusal,
     Severity,
+    Trace,
 )
 from tracker.track import reachable
 
@@ -230,11 +231,11 @@ def two_places(sightings: Iterable[Sighting], limits: IdentityLimits = DEFAULTS)
     for device in sorted(by_device):
         ordered = sorted(by_device[device], key=lambda s: (s.fix_ms, s.gen, s.seq))
         runs = [run for run in _runs(ordered) if run.switches >= limits.two_places_switches]
-        found.extend(map(_at_two, runs))
+        found.extend(map(at_two_places, runs))
     return tuple(found)
 
 
-class _Run(Struct, frozen=True, kw_only=True):
+class TwoPlaces(Struct, frozen=True, kw_only=True):
     """Two tracks at once: ``here`` and ``there`` are the newest sighting on each.
 
     ``first`` and ``second``: the sightings of the first switch; ``last``: that of the last one.
@@ -250,28 +251,29 @@ class _Run(Struct, frozen=True, kw_only=True):
     over: bool = False
 
 
-def _runs(ordered: Sequence[Sighting]) -> Iterator[_Run]:
+def _runs(ordered: Sequence[Sighting]) -> Iterator[TwoPlaces]:
     """The runs in which a track is in two places; the last one may not be over."""
     here = ordered[0]
-    run: _Run | None = None
+    run: TwoPlaces | None = None
     for seen in ordered[1:]:
         before = here
         here = seen
         if run is None:
-            run = None if reachable(before, seen) else _begin(before, seen)
+            run = None if reachable(before, seen) else begin_two_places(before, seen)
             continue
-        after = _continue(run, seen)
+        after = continue_two_places(run, seen)
         if after.over:
             yield after
-            run = None if reachable(before, seen) else _begin(before, seen)
+            run = None if reachable(before, seen) else begin_two_places(before, seen)
         else:
             run = after
     if run is not None:
         yield run
 
 
-def _begin(before: Sighting, seen: Sighting) -> _Run:
-    return _Run(
+def begin_two_places(before: Sighting, seen: Sighting) -> TwoPlaces:
+    """A run that begins with a sighting out of reach of the one before."""
+    return TwoPlaces(
         first=before,
         second=seen,
         here=seen,
@@ -281,7 +283,8 @@ def _begin(before: Sighting, seen: Sighting) -> _Run:
     )
 
 
-def _continue(run: _Run, seen: Sighting) -> _Run:
+def continue_two_places(run: TwoPlaces, seen: Sighting) -> TwoPlaces:
+    """The run with one sighting more, which may be its end."""
     from_here, from_there = reachable(run.here, seen), reachable(run.there, seen)
     if from_here and not from_there:
         return replace(run, here=seen)
@@ -303,7 +306,8 @@ def _speed_kmh(a: Sighting, b: Sighting) -> float:
     return off_m / max(1.0, (b.fix_ms - a.fix_ms) / 1000) * 3.6
 
 
-def _at_two(run: _Run) -> Finding:
+def at_two_places(run: TwoPlaces) -> Finding:
+    """The finding of a run."""
     off_m = distance_m((run.first.lon, run.first.lat), (run.second.lon, run.second.lat))
     return Finding(
         code=IDENTITY_CONFLICT.code,
@@ -324,11 +328,36 @@ def _at_two(run: _Run) -> Finding:
     )
 
 
+TWO_PLACES = "two_places"
+"""The kind of the traces that `tracker.detectors.twins` leaves."""
+
+
+def _in_two_places(trace: Trace) -> Finding:
+    """What was found in the delivery's own records, as they came."""
+    evidence = dict(trace.data)
+    gen, seq = evidence.pop("gen"), evidence.pop("seq")
+    return Finding(
+        code=IDENTITY_CONFLICT.code,
+        device=trace.device,
+        severity=IDENTITY_CONFLICT.severity,
+        basis=IDENTITY_CONFLICT.basis,
+        start_ms=trace.from_ms,
+        end_ms=trace.to_ms,
+        geometry=point(trace.lon, trace.lat),
+        evidence=evidence,
+        found_by=FoundBy(device=trace.device, gen=gen, seq=seq),
+    )
+
+
 def _find(seen: Whole) -> Judged:
     refused = identity_conflicts(seen.around.refusals, seen.plan, seen.now_ms)
     clock_ms = identity_clock_ms(seen.around.refusals, seen.plan, seen.now_ms)
     return Judged(
-        findings=(*refused, *device_on_two(seen.around.bindings, seen.plan)),
+        findings=(
+            *refused,
+            *device_on_two(seen.around.bindings, seen.plan),
+            *map(_in_two_places, (t for t in seen.around.own if t.kind == TWO_PLACES)),
+        ),
         clocks=() if clock_ms is None else (clock_ms,),
     )
 

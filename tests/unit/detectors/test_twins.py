@@ -1,0 +1,60 @@
+"""A device in two places: record by record it finds what the rule over all sightings finds."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.detectors.trips import at, scenery
+from tracker.anomalies import Fold, fold, present, traces_in
+from tracker.detectors.identity import Sighting, two_places
+from tracker.model import Finding, Observation
+
+
+def traces(trip: list[Observation]) -> list[Finding]:
+    scene = scenery(now_s=10_000)
+    state, over = fold(Fold(), trip, scene)
+    left = traces_in((*over, *present(state, scene).findings))
+    return [trace for trace in left if trace.code == "trace_two_places"]
+
+
+def sightings(trip: list[Observation]) -> list[Sighting]:
+    return [
+        Sighting(
+            device=o.device, gen=o.gen, seq=o.seq, fix_ms=o.fix.fix_ms,
+            lon=o.fix.lon, lat=o.fix.lat, acc_m=o.fix.acc_m,
+        )
+        for o in trip if o.fix is not None
+    ]  # fmt: skip
+
+
+def test_there_back_and_there_again_is_two_places() -> None:
+    trip = [at(60 * n, 500 * n, 100_000 * (n % 2)) for n in range(4)]
+    (found,) = traces(trip)
+    assert (found.start_ms, found.end_ms) == (trip[1].t_ms, None)
+    assert traces(trip[:3]) == []
+
+
+def test_one_jump_is_none_whether_it_holds_or_not() -> None:
+    assert traces([at(0), at(60, 0, 100_000), *(at(60 * n) for n in range(2, 60))]) == []
+    assert traces([at(0), *(at(60 * n, 0, 100_000) for n in range(1, 90))]) == []
+
+
+def test_what_the_device_itself_calls_forged_is_left_out() -> None:
+    trip = [at(60 * n, 0, 100_000 * (n % 2), spoof=bool(n % 2)) for n in range(9)]
+    assert traces(trip) == []
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0, 30, 60, 600]), st.sampled_from([0, 0, 100_000])), max_size=25
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_record_by_record_it_finds_what_all_sightings_show(steps: list[tuple[int, int]]) -> None:
+    now_s, trip = 0, []
+    for gap_s, off_m in steps:
+        now_s += gap_s
+        trip.append(at(now_s, 5 * now_s, off_m))
+    whole = [(f.start_ms, f.end_ms, f.evidence) for f in two_places(sightings(trip))]
+    assert [(f.start_ms, f.end_ms, f.evidence) for f in traces(trip)] == whole
