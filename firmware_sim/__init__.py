@@ -1,1 +1,1 @@
-"""Simulated seals and vehicle units. Speaks only the MQTT contract and never imports tracker."""
+"""Simulated devices by the contracts of MQTT and HTTP alone: it never imports tracker."""

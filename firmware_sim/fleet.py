@@ -28,6 +28,8 @@ _PUMP_S = 0.05
 _TURN_S = 0.05
 # Waiting for a link or an ack; then it is looked at again.
 _BLOCKED_S = 0.02
+# Waiting for the very first link; of many only some may connect at a time.
+_MEETING_S = 0.1
 _MISC_S = 1.0
 _FIRST_LINK_S = 10.0
 _GOODBYE_S = 5.0
@@ -250,7 +252,7 @@ class Run:
     def _advance_one(self, party: Party) -> float:
         actor, flat_out = party.actor, self._options.flat_out
         if not party.ready(flat_out=flat_out):
-            return _BLOCKED_S
+            return _BLOCKED_S if party.met else _MEETING_S
         for _ in range(_TICKS_A_TURN):
             if not flat_out and (early_s := self._clocks.early_s(actor)) > 0:
                 return min(early_s, _MISC_S)
@@ -366,7 +368,7 @@ class Party:
         self._nudges = {id(link): _Nudge() for _, link in self.members}
         self._wanted: list[bool] = []
         self._begun_s = 0.0
-        self._met = False
+        self.met = False
 
     @property
     def over(self) -> bool:
@@ -430,10 +432,10 @@ class Party:
 
     def ready(self, *, flat_out: bool) -> bool:
         """Whether the actor may go on: linked at first, and flat out within the window."""
-        if not self._met:
+        if not self.met:
             linked = all(link.state == "up" or not m.wants_link for m, link in self.members)
-            self._met = linked or time.monotonic() - self._begun_s > _FIRST_LINK_S
-            if not self._met:
+            self.met = linked or time.monotonic() - self._begun_s > _FIRST_LINK_S
+            if not self.met:
                 return False
         if not flat_out:
             return True

@@ -27,6 +27,14 @@ from firmware_sim.truth import (
 
 FORMAT = 1
 
+# Whatever makes a seal look, or be, tampered with; `must_not` does not count.
+_TAMPERED = frozenset(
+    {
+        *("seal_cut", "seal_body_open", "seal_fault", "seal_state_conflict"),
+        *("unauthorised_unlock", "separation", "identity_conflict"),
+    }
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reports:
@@ -88,7 +96,8 @@ def story_lines(
     for line in truth_lines(ride.vehicle):
         fields = json.loads(line)
         if fields["type"] == "delivery":
-            yield from (_line({**line, **head, "zoned": False}) for line in _deadline(ride))
+            told = [*_deadline(ride), *_arrival(ride)]
+            yield from (_line({**line, **head, "zoned": False}) for line in told)
             yield from (_line({"type": "reports", **head, **_packed(r)}) for r in reports)
             yield _line({**fields, **head, **_about(ride)})
         elif fields["type"] == "happening":
@@ -103,14 +112,28 @@ def _deadline(ride: Ride) -> Iterator[dict[str, Any]]:
         return
     if any(act.kind == "arrival" for act in ride.acts()):
         return
+    late = Expectation(code="overdue", device=None, kind="must")
+    yield _of_the_whole(ride, "deadline_missed", late, *_may("late_risk", "non_arrival", "silence"))
+
+
+def _arrival(ride: Ride) -> Iterator[dict[str, Any]]:
+    """An officer who records an arrival with a seal that was tampered with contradicts it."""
+    told = (expect for happening in ride.vehicle.happenings for expect in happening.expects)
+    codes = {expect.code for expect in told if expect.kind != "must_not"}
+    arrived = any(act.kind == "arrival" for act in ride.acts())
+    if arrived and codes & _TAMPERED:
+        yield _of_the_whole(ride, "arrival_recorded", *_may("arrival_mismatch"))
+
+
+def _may(*codes: str) -> Iterator[Expectation]:
+    return (Expectation(code=code, device=None, kind="may") for code in codes)
+
+
+def _of_the_whole(ride: Ride, name: str, *expects: Expectation) -> dict[str, Any]:
+    """A happening at the end of the trip whose expectations have no window."""
     truth = ride.vehicle.truth
-    expects = [Expectation(code="overdue", device=None, kind="must")]
-    expects += [
-        Expectation(code=code, device=None, kind="may")
-        for code in ("late_risk", "non_arrival", "silence")
-    ]
-    missed = Happening(
-        name="deadline_missed",
+    happening = Happening(
+        name=name,
         params={},
         vehicle=ride.label,
         device_ids=(),
@@ -119,9 +142,9 @@ def _deadline(ride: Ride) -> Iterator[dict[str, Any]]:
         lon=truth.lon,
         lat=truth.lat,
         place="",
-        expects=tuple(expects),
+        expects=expects,
     )
-    yield {"type": "happening", **happening_fields(missed)}
+    return {"type": "happening", **happening_fields(happening)}
 
 
 def _about(ride: Ride) -> dict[str, Any]:

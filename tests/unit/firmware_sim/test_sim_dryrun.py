@@ -106,6 +106,17 @@ def test_a_deadline_that_passes_has_to_be_found_unless_the_arrival_was_recorded(
     assert "overdue" not in came
 
 
+@pytest.mark.parametrize(("plot", "contradicted"), [("rope_cut", True), ("honest", False)])
+def test_an_arrival_with_a_broken_seal_may_contradict_telemetry(
+    tmp_path: Path, plot: str, contradicted: bool
+) -> None:
+    group = {"group": "g", "road": "a2", "plot": plot}
+    _, truth, text = rehearsed(tmp_path, "a", deliveries=[group])
+    may = {code for h in truth.stories[0].happenings for code in h.may}
+    assert ("arrival_mismatch" in may) is contradicted
+    assert '"kind":"arrival"' not in text, "the usual acts are no part of the truth"
+
+
 def test_zones_decide_whether_a_happening_may_be_a_stop(tmp_path: Path) -> None:
     queue = {"name": "border_queue", "params": {"hours": 1.0, "km": 1.0}}
     zone = {"code": "z", "kind": "border", "at": "Zharkent", "radius_m": 4000}

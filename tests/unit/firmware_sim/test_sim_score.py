@@ -121,7 +121,8 @@ def test_the_matching_rule(found: Finding, verdict: str, recall: int) -> None:
 
 def test_what_may_be_found_is_right_and_what_must_not_is_false() -> None:
     told = story(
-        happening(expect("silence", "may", "any", 0, 50), expect("silence", "must_not", "seal")),
+        happening(expect("silence", "may", "gps", 0, 50)),
+        happening(expect("silence", "must_not", "any", 0, 120)),
         happening(expect("route_deviation", "must_not")),
     )
     cases = [
@@ -135,8 +136,11 @@ def test_what_may_be_found_is_right_and_what_must_not_is_false() -> None:
         assert judged.verdict == verdict
 
 
-def test_a_must_outdoes_a_must_not() -> None:
-    told = story(happening(expect("jamming", "must_not"), expect("jamming", "must", "any", 30, 60)))
+@pytest.mark.parametrize("kind", ["must", "may"])
+def test_what_one_thing_explains_is_right_though_another_would_not(kind: str) -> None:
+    told = story(
+        happening(expect("jamming", "must_not")), happening(expect("jamming", kind, "any", 30, 60))
+    )
     (judged,) = compare(told, [finding("jamming", 40, 45)], tolerance_s=0).judged
     assert judged.verdict == "right"
 
@@ -149,6 +153,14 @@ def test_silence_after_the_last_record_counts_for_nothing_unless_it_was_wanted()
     assert compare(story(), [finding("silence", 60, None)], tolerance_s=0).judged[0].verdict == (
         "false"
     )
+
+
+def test_what_the_server_dates_by_reception_matches_at_any_time() -> None:
+    told = story(happening(expect("identity_conflict", "must", "gps", 30, 60)))
+    later = finding("identity_conflict", 90_000, None)
+    assert compare(told, [later], tolerance_s=0).judged[0].verdict == "right"
+    other = finding("identity_conflict", 90_000, None, device="s1")
+    assert compare(told, [other], tolerance_s=0).judged[0].verdict == "false"
 
 
 def test_a_delivery_as_a_whole_may_be_meant() -> None:
