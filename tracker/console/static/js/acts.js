@@ -120,7 +120,7 @@ function answerEnquiry(d, done) {
 function recordControl(d, done) {
   const ordered = (d.acts ?? []).findLast((act) => act.kind === "arrival")?.data.measures ?? [];
   ask(t("Control of {number}", { number: d.registration_number }), [
-    el("label", {}, t("Kind of control"), el("input", { name: "kind", required: true, maxlength: 64, pattern: "[^\\s/?#%]+", value: ordered[0] ?? "full_inspection" })),
+    el("label", {}, t("Kind of control"), el("input", { name: "kind", required: true, maxlength: 64, value: ordered[0] ?? "full_inspection" })),
     choices("result", t("Result"), [["", t("ordered, not carried out yet")], ["clean", t("control.clean")], ["violation", t("control.violation")]], ""),
     line("code", t("Code of the violation"), { maxlength: 64 }),
     line("amount_kzt", t("Amount, ₸"), { type: "number", min: 0, step: 1 }),
