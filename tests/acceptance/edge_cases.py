@@ -341,6 +341,7 @@ case(
     "cut_state",
     sealed({}, {"seal": {"rope": "cut"}}, {"seal": {"rope": "in"}}),
     ("seal_cut", 60, None),
+    ("seal_state_conflict", 120, None, "high"),
     kind="seal",
 )
 case("cut_out_is_no_cut", sealed({}, {"seal": {"rope": "out"}}, {}), kind="seal")
@@ -356,6 +357,7 @@ case(
     "body_evt",
     sealed({}, {"evt": {"code": "case_open"}}, {"seal": {"case": "closed"}}),
     ("seal_body_open", 60, None, "critical"),
+    ("seal_state_conflict", 120, None, "high"),
     kind="seal",
 )
 case(

@@ -345,3 +345,21 @@ def test_acts_and_creations_are_announced_and_judged(world: ApiWorld, database: 
     ]
     assert events[0][1]["registration_number"] == made["registration_number"]
     assert (made["id"],) in dirty
+
+
+def test_cards_that_may_open_the_seals_are_named_at_the_release(world: ApiWorld) -> None:  # noqa: F811
+    made = world.delivery(devices=[world.device("seal")])
+    path = f"/deliveries/{made['id']}"
+    refused = world.post(f"{path}/release", {"at": after(hours=-2), "cards": []})
+    assert "body.cards" in bad_fields(refused)
+    released = world.post(f"{path}/release", {"at": after(hours=-2), "cards": ["c1", "c2"]})
+    assert released.status_code == 200, released.text
+    (release,) = released.json()["acts"]
+    assert release["data"]["cards"] == ["c1", "c2"]
+    resealed = world.post(f"{path}/reseal", {"at": after(hours=-1), "cards": ["c3"]})
+    assert resealed.status_code == 200, resealed.text
+
+    carrier = world.user("driver", "carrier", participant_id=world.carrier)
+    acts = world.get(path, who=carrier)["acts"]
+    assert [act["kind"] for act in acts] == ["release", "reseal"]
+    assert not any("cards" in act["data"] for act in acts)

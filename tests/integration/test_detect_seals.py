@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.support.seed import START, SeededDelivery, World, at, record
+from tracker.db.reading import Page
+from tracker.db.reading_findings import FindingFilter, list_of_delivery
 from tracker.model import to_ms
 
 LOCKED = {"armed": True, "lock": "locked", "rope": "in", "case": "closed"}
@@ -305,3 +307,28 @@ def test_a_stop_with_a_cut_is_what_unloading_looks_like(world: World) -> None:
     assert (unloading["start_at"], unloading["end_at"]) == span == (at(0), at(20))
     assert [p["code"] for p in unloading["evidence"]["parts"]] == ["seal_cut"]
     assert unloading["severity"] == "critical"
+
+
+# ---------------------------------------------------------------- a gap's region
+
+
+def test_zones_within_reach_are_looked_up_when_a_silence_is_read(world: World) -> None:
+    device = world.device()
+    delivery = world.delivery([device])
+    near = world.zone(76.35, 43.52, kind="parking")
+    world.zone(79.0, 45.0, kind="parking")
+    watched = world.zone(76.3, 43.45, kind="restricted")
+    world.zone(76.3, 43.5, kind="territory", half_deg=2.0)
+    trip = [record(1, at(0), 76.2, 43.5), record(2, at(30), 76.4, 43.5)]
+    world.store([world.message(device, r) for r in trip])
+    world.judge(now=at(31))
+    (silence,) = found(world, delivery, "silence")
+    assert silence["evidence"]["reach"]["type"] == "Polygon"
+    assert "within_reach" not in silence["evidence"]
+
+    wanted = FindingFilter(delivery_id=delivery.id, code=["silence"])
+    ((shown,), _) = list_of_delivery(world.conn, wanted, Page(limit=10, after=None))
+    assert shown["evidence"]["within_reach"] == {
+        "zones": [{"code": watched, "kind": "restricted"}, {"code": near, "kind": "parking"}],
+        "count": 2,
+    }

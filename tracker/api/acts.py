@@ -95,7 +95,7 @@ def _released(acting: Acting, body: ReleaseIn) -> DeliveryDetail:
     at = acting.when(body.at)
     _bind(session, delivery, at)
     notified = store.has_act(session, delivery.id, ActKind.BORDER_CROSSING)
-    acting.record(ActKind.RELEASE, at, given(position=where(body.position)))
+    acting.record(ActKind.RELEASE, at, given(position=where(body.position), cards=body.cards))
     store.move(session, delivery, status=status.value, released_at=at)
     return acting.done(at, _release_warnings(delivery, at, notified=notified))
 

@@ -24,12 +24,14 @@ from tracker.api.schemas.deliveries import (
     DeliveryDetail,
     DeliveryIn,
     DeliveryOut,
+    DeliveryRoute,
     LastPosition,
     RiskBrief,
     RouteBrief,
+    RouteInForce,
     StepOut,
 )
-from tracker.api.schemas.routes import RouteOut, route_out
+from tracker.api.schemas.routes import route_out
 from tracker.db import reading_deliveries as reading
 from tracker.db import route_store
 from tracker.db.connect import raw
@@ -115,12 +117,19 @@ def get_delivery_route(
     delivery_id: UUID,
     session: Reading,
     corridor: Annotated[bool, Query(description="Add the corridor's outline.")] = False,
-) -> RouteOut:
-    """The declared route of a delivery, with its line."""
-    row = require_delivery(session, user, delivery_id)
-    route = route_store.route_by_id(session, row["route_id"])
-    outlines = route_store.corridors(session, [route.id]) if corridor else {}
-    return route_out(route, outlines.get(route.id))
+) -> DeliveryRoute:
+    """The declared route of a delivery that is in force now, with its line; in ``routes`` all that
+    were declared for it, each with the time from which it is in force."""
+    require_delivery(session, user, delivery_id)
+    declared = route_store.routes_of_delivery(session, delivery_id)
+    ids = [one.route.id for one in declared]
+    outlines = route_store.corridors(session, ids) if corridor else {}
+    routes = [
+        RouteInForce(**route_out(route, outlines.get(route.id)).model_dump(), from_=from_t)
+        for route, from_t in declared
+    ]
+    begun = [one for one in routes if one.from_ is None or one.from_ <= datetime.now(UTC)]
+    return DeliveryRoute(**begun[-1].model_dump(), routes=routes)
 
 
 def answer(detail: DeliveryDetail, status: int = 200) -> JSONResponse:
@@ -161,7 +170,7 @@ def _course(row: RowMapping, acts: list[ActOut]) -> Course:
 
 
 #: The system's decisions on the control rest on risk, which carriers never see.
-_DECISIONS = frozenset({"corridor", "measures", "profiles", "officer", "contradictions"})
+_DECISIONS = frozenset({"corridor", "measures", "profiles", "officer", "contradictions", "cards"})
 
 #: What officers write to each other about a control is not for the one who is controlled.
 _OFFICERS_ACTS = frozenset({"control", "scan", "enquiry", "enquiry_result"})
@@ -216,7 +225,7 @@ def _fields(row: RowMapping, shows_risk: bool, rank: int | None = None) -> dict[
     return {
         **{name: row[name] for name in _SAME},
         "route": RouteBrief(
-            id=row["route_id"],
+            id=row["route_now"],
             code=row["route_code"],
             name=route_store.route_name(row["route_name"]),
             corridor_m=row["corridor_m"],

@@ -136,6 +136,7 @@ def reseal(
         )
         data = given(
             seals=None if asked.seals is None else [s.model_dump() for s in asked.seals],
+            cards=asked.cards,
             place=asked.place,
             position=where(asked.position),
             reason=asked.reason,

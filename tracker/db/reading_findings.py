@@ -63,13 +63,42 @@ LIMIT %(limit)s + 1
 """
 )
 
+# What a gap leaves open: the zones, of use to who unloads or rests, in the region that the vehicle
+# can have been in. Looked up when read and not stored: zones are drawn later too.
+_WITHIN_REACH: LiteralString = """
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(
+        jsonb_build_object('code', n.code, 'kind', n.kind)
+        ORDER BY n.kind <> 'restricted', n.kind <> 'terminal', n.kind, n.code
+    ) FILTER (WHERE n.place <= 20) AS zones, count(*) AS number
+    FROM (
+        SELECT z.code, z.kind, row_number() OVER (
+            ORDER BY z.kind <> 'restricted', z.kind <> 'terminal', z.kind, z.code
+        ) AS place
+        FROM zones z
+        WHERE z.kind <> 'territory'
+          AND (z.valid_from IS NULL OR z.valid_from < a.end_at)
+          AND (z.valid_to IS NULL OR z.valid_to > a.start_at)
+          AND EXISTS (
+              SELECT FROM zone_pieces p
+              WHERE p.zone_id = z.id AND ST_Intersects(
+                  p.geom,
+                  ST_SetSRID(ST_GeomFromGeoJSON((a.evidence -> 'reach')::text), 4326)
+              )
+          )
+    ) AS n
+) AS reached ON a.evidence ? 'reach'
+"""
+
 # list_of_delivery: in the order in which things happened.
 _OF_DELIVERY: LiteralString = (
     "SELECT"
     + _COLUMNS
-    + """
+    + """, reached.zones AS zones_within_reach, reached.number AS zones_within_reach_number
 FROM anomalies a
-WHERE a.delivery_id = %(delivery_id)s
+"""
+    + _WITHIN_REACH
+    + """WHERE a.delivery_id = %(delivery_id)s
   AND (%(code)s::text[] IS NULL OR a.code = ANY(%(code)s))
   AND (%(status)s::text[] IS NULL OR a.status = ANY(%(status)s))
   AND (%(severity)s::text[] IS NULL OR a.severity = ANY(%(severity)s))
@@ -108,7 +137,15 @@ def _page(
     with conn.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(query, params | scope.params() | wanted.params()).fetchall()
     kept, following = page_of(rows, page.limit, lambda row: (row[key], row["id"]))
-    return [anomaly_json(row) for row in kept], following
+    return [anomaly_json(_with_reach(row)) for row in kept], following
+
+
+def _with_reach(row: Row) -> Row:
+    """The anomaly with the zones within reach in its evidence, if they were looked up."""
+    if row.get("zones_within_reach") is None:
+        return row
+    zones = {"zones": row["zones_within_reach"], "count": row["zones_within_reach_number"]}
+    return row | {"evidence": row["evidence"] | {"within_reach": zones}}
 
 
 def anomaly_json(row: Row) -> Row:

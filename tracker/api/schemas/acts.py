@@ -18,7 +18,7 @@ from tracker.api.schemas.common import (
     Warning,
     Words,
 )
-from tracker.api.schemas.deliveries import DeliveryDetail, Vehicle, Where
+from tracker.api.schemas.deliveries import Cards, DeliveryDetail, Vehicle, Where
 from tracker.api.schemas.devices import DeviceId
 from tracker.deliveries import Status
 from tracker.errors import Invalid
@@ -273,6 +273,7 @@ class ResealIn(_DevicesIn):
     device_id: Annotated[
         DeviceId | None, Field(description="The one seal that is on from now on.")
     ] = None
+    cards: Cards = None
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"seals": [{"device_id": "SEAL-0002"}], "reason": "cut"}]}

@@ -250,8 +250,18 @@ class DeliveryDetail(DeliveryOut):
     warnings: list[Warning] = Field(default_factory=list)
 
 
-class DeliveryRoute(RouteOut):
-    """The route of a delivery, with its line."""
+class RouteInForce(RouteOut):
+    """A route of a delivery: in force from ``from`` on; null: from the beginning."""
+
+    from_: Moment | None = Field(
+        serialization_alias="from", validation_alias=AliasChoices("from", "from_")
+    )
+
+
+class DeliveryRoute(RouteInForce):
+    """The route of a delivery that is in force, with its line, and all that were declared."""
+
+    routes: list[RouteInForce]
 
 
 # ---------------------------------------------------------------- acts
@@ -276,11 +286,24 @@ def where(position: Where | None) -> list[float] | None:
     return [position.lon, position.lat]
 
 
+Card = Annotated[str, Text(longest=128)]
+Cards = Annotated[
+    list[Card] | None,
+    Field(
+        min_length=1,
+        max_length=100,
+        description="Cards (as the seals send them, hashed) that may open the seals. With none"
+        " named by any release or resealing, a card is not judged.",
+    ),
+]
+
+
 class ReleaseIn(Body):
     """Seals armed, departure. ``at``: when it happened, by default now."""
 
     at: Instant | None = None
     position: Where | None = None
+    cards: Cards = None
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"at": "2026-03-01T08:05:00.000Z"}]})
 
