@@ -35,6 +35,8 @@ _SESSION_EXPIRY_S = 3600
 # no use.
 _REFUSED = frozenset({0x86, 0x87, 0x8A, 0x8C})
 _RECEIVE_BYTES = 65_536
+# A broker closes its side as soon as it has read ours to the end.
+_LINGER_S = 5.0
 # Linux: the port is chosen when the other end is known, so that ports are shared by destinations.
 _BIND_ADDRESS_NO_PORT = 24
 _LAST_NUMBER = 65_535
@@ -102,6 +104,7 @@ class Wires:
         self._selector = selectors.DefaultSelector()
         self._addresses: dict[tuple[str, int], tuple[int, Any]] = {}
         self._sources: list[str] = []
+        self._ending: dict[socket.socket, float] = {}
         self._turn = 0
 
     def prepare(self, broker: Broker, connections: int) -> None:
@@ -147,13 +150,41 @@ class Wires:
     def pump(self, timeout_s: float) -> None:
         """Send what waits, then wait for traffic at most so long and let the links work."""
         self.flush()
+        if self._ending:
+            self.tidy()
         if not self._selector.get_map():
             time.sleep(min(timeout_s, 0.05))
             return
         for key, mask in self._selector.select(timeout_s):
-            link: Link = key.data
+            link: Link | _Ending = key.data
             link.ready(readable=bool(mask & selectors.EVENT_READ))
         self.flush()
+
+    def end(self, sock: socket.socket) -> None:
+        """Close our side; the socket stays until the broker has read all and closed its own.
+
+        To close it at once would throw away what the broker has not read yet: with an answer
+        unread, or still to come, the system resets the connection.
+        """
+        try:
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            sock.close()  # the broker was faster
+            return
+        self._ending[sock] = time.monotonic() + _LINGER_S
+        self._selector.register(sock, selectors.EVENT_READ, _Ending(sock, self.ended))
+
+    def ended(self, sock: socket.socket) -> None:
+        """The broker has closed its side too."""
+        self.forget(sock)
+        self._ending.pop(sock, None)
+        sock.close()
+
+    def tidy(self) -> None:
+        """Give up sockets whose other side does not close."""
+        now_s = time.monotonic()
+        for sock in [sock for sock, until_s in self._ending.items() if until_s < now_s]:
+            self.ended(sock)
 
     def flush(self) -> None:
         """Send what links have gathered since: one call a link, however many messages."""
@@ -174,8 +205,31 @@ class Wires:
             self._selector.unregister(sock)
 
     def close(self) -> None:
-        """Release the selector."""
+        """Let last words arrive, then release the selector."""
+        while self._ending:
+            self.pump(_LINGER_S)
         self._selector.close()
+
+
+class _Ending:
+    """A socket whose last words are under way: read until the broker has closed it."""
+
+    __slots__ = ("_ended", "_sock")
+
+    def __init__(self, sock: socket.socket, ended: Callable[[socket.socket], None]) -> None:
+        self._sock, self._ended = sock, ended
+
+    def ready(self, *, readable: bool) -> None:
+        """What still comes is of no use to a device that is away."""
+        try:
+            while self._sock.recv(_RECEIVE_BYTES):
+                continue
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+            return
+        except OSError:
+            self._ended(self._sock)  # reset: just as closed
+            return
+        self._ended(self._sock)
 
 
 class Link:
@@ -252,8 +306,13 @@ class Link:
                 self._waiting.append(message)
 
     def drop(self) -> None:
-        """The radio is gone: no DISCONNECT, so that the broker publishes the will."""
-        self._close()
+        """The radio is gone: no DISCONNECT, so that the broker publishes the will.
+
+        What was handed over before is let out first: by the device's clock it went minutes ago.
+        """
+        if self._stage == "done":
+            self.flush()
+        self._close(linger=self._stage == "done")
         self._turn("down")
         self.device.lost()
 
@@ -449,7 +508,7 @@ class Link:
             self._ends = True
             self._send(mqtt5.GOODBYE)
 
-    def _close(self) -> None:
+    def _close(self, *, linger: bool = False) -> None:
         sock, self._sock = self._sock, None
         self._stage = "done"
         self._in, self._out = bytearray(), bytearray()
@@ -457,7 +516,10 @@ class Link:
         self._wires.dirty.discard(self)
         if sock is not None:
             self._wires.forget(sock)
-            sock.close()
+            if linger:
+                self._wires.end(sock)
+            else:
+                sock.close()
 
     def _again(self) -> None:
         """Down; the next attempt comes later each time."""

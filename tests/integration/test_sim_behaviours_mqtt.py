@@ -196,3 +196,10 @@ def test_what_is_broken_arrives_as_it_is(broker: Broker, server: Server, name: s
     assert len(odd) == 2
     heard = [payload for _, payload in server.heard]
     assert [payload for payload in heard if payload in odd] == odd
+
+
+def test_the_last_word_of_a_dying_battery_is_heard(broker: Broker, server: Server) -> None:
+    run(broker, plan(("battery_death", {"at": 0.2, "minutes": 40})))
+    wait_until(lambda: not server.states["s0"][-1]["on"], 10, "the will")
+    told = [r["evt"]["code"] for r in server.records["s0"] if "evt" in r]
+    assert list(dict.fromkeys(told)) == ["bat_low", "bat_crit"]
