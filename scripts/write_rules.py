@@ -30,7 +30,11 @@ THRESHOLDS = {
     "power_cut": "power_",
     "sequence_gap": "sequence_gap_",
     "arrival_mismatch": ("arrival_", "legal_speed_"),
-    "silence": ("silence_", "legal_speed_"),
+    "separation": "separation_",
+    "rendezvous": "rendezvous_",
+    "jamming": ("jam_", "area_jam_"),
+    "spoofing_suspected": "spoof_",
+    "silence": ("silence_", "legal_speed_", "dead_zone_"),
     "late_risk": ("break_", "day_", "lane_"),
     "non_arrival": "enquiry_",
 }
