@@ -17,7 +17,7 @@ READ_BYTES = 256 * 1024
 _PUBLISH, _PUBACK = 0x30, 0x40
 
 
-class Published(Struct, frozen=True):
+class Published(Struct, frozen=True, gc=False):
     """A PUBLISH as it came. ``mid`` 0: of QoS 0, which has none."""
 
     topic: str

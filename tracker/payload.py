@@ -60,7 +60,7 @@ class Reason(StrEnum):
     SERVER_FAULT = "server_fault"
 
 
-class Topic(Struct, frozen=True, kw_only=True):
+class Topic(Struct, frozen=True, kw_only=True, gc=False):
     """A device's topic, taken apart."""
 
     shard: int
@@ -80,7 +80,7 @@ class Rejected(Struct, frozen=True, kw_only=True):
     seq: int | None = None
 
 
-class Decoded(Struct, frozen=True, kw_only=True):
+class Decoded(Struct, frozen=True, kw_only=True, gc=False):
     """An accepted record with exactly the bytes it came in."""
 
     record: Record
@@ -95,7 +95,7 @@ class Key(Struct, frozen=True, kw_only=True):
     expires_ms: int | None = None
 
 
-class Signed(Struct, frozen=True, kw_only=True):
+class Signed(Struct, frozen=True, kw_only=True, gc=False):
     """A payload split into its JSON body and, if there is one, its trailer."""
 
     body: bytes

@@ -13,7 +13,7 @@ MAX_MISSING = 64
 """Ranges in one ack (contract); ``high`` is lowered to fit."""
 
 
-class Received(Struct, frozen=True, kw_only=True):
+class Received(Struct, frozen=True, kw_only=True, gc=False):
     """Sequence numbers of one generation as sorted, disjoint, half-open ranges [from, to).
 
     ``lo``: the lowest number the device still holds. Holes below it are final: what is gone from

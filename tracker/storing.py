@@ -51,7 +51,7 @@ from tracker.track import position_of
 Connection = psycopg.Connection[Any]
 
 
-class Incoming(Struct, frozen=True, kw_only=True):
+class Incoming(Struct, frozen=True, kw_only=True, gc=False):
     """A message as the broker delivered it. ``retained``: an old one, read at subscription.
 
     ``authenticated``: its sender was proved when it came; only a re-drive may say so.
@@ -64,7 +64,7 @@ class Incoming(Struct, frozen=True, kw_only=True):
     authenticated: bool = False
 
 
-class Authentic(Struct, frozen=True, kw_only=True):
+class Authentic(Struct, frozen=True, kw_only=True, gc=False):
     """A message from a registered device whose signature, if any, is right."""
 
     incoming: Incoming
@@ -73,7 +73,7 @@ class Authentic(Struct, frozen=True, kw_only=True):
     signed: Signed
 
 
-class Arrived(Struct, frozen=True, kw_only=True):
+class Arrived(Struct, frozen=True, kw_only=True, gc=False):
     """A record of a device, decoded or refused for its content, with its identity."""
 
     source: Authentic

@@ -36,7 +36,7 @@ class Registered(Struct, frozen=True, kw_only=True):
     keys: Mapping[str, Key] = {}
 
 
-class NewRecord(Struct, frozen=True, kw_only=True):
+class NewRecord(Struct, frozen=True, kw_only=True, gc=False):
     """A record about to be stored, with its time t* and, if it has one, its position.
 
     ``message``: the index of the signed message that it came in with others. If it came alone,
@@ -123,7 +123,7 @@ MOST_KNOWN = 200_000
 # ---------------------------------------------------------------- identity
 
 
-class Heard(Struct, frozen=True, kw_only=True):
+class Heard(Struct, frozen=True, kw_only=True, gc=False):
     """What has been received from a device in one generation: a row of ``device_received``.
 
     ``version`` counts the row's changes. ``newest_ms``: t* of the newest record; None: none has
@@ -230,7 +230,7 @@ def _received(ranges: str, lo: int) -> Received:
     return Received(ranges=tuple((int(low), int(end)) for low, end in pairs), lo=lo)
 
 
-class Latest(Struct, frozen=True, kw_only=True):
+class Latest(Struct, frozen=True, kw_only=True, gc=False):
     """Of a generation's new records: when the last came, and which is the newest by t*.
 
     ``seq`` None: all are older than one stored before.
