@@ -263,6 +263,7 @@ case(
         drive(1860, 2100, from_m=6000),
     ),
     (S, 300, 1800),
+    ("unloading_signature", 300, 1800, "critical"),
     ignore={Q},
 )
 case(

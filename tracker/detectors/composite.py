@@ -29,13 +29,18 @@ MOST_PARTS = 32
 
 def _find(seen: Whole) -> Judged:
     stops = [f for f in seen.standing if f.code == STOP]
-    parts = [f for f in seen.standing if f.code in SEAL_EVENTS or f.code in SPANS]
+    parts = [f for f in seen.standing if _is_part(f)]
     found = []
     for stop in stops:
         overlapping = [part for part in parts if overlaps(stop, part)]
         if overlapping:
             found.append(_finding(stop, overlapping))
     return Judged(findings=tuple(found))
+
+
+def _is_part(finding: Finding) -> bool:
+    """A silence that only the clock shows is no part: the records after it will decide."""
+    return (finding.code in SEAL_EVENTS or finding.code in SPANS) and not finding.provisional
 
 
 def overlaps(stop: Finding, part: Finding) -> bool:
@@ -49,16 +54,13 @@ def overlaps(stop: Finding, part: Finding) -> bool:
 
 def _finding(stop: Finding, parts: list[Finding]) -> Finding:
     ordered = sorted(parts, key=lambda f: (f.start_ms, f.code, f.device or ""))
-    # An open silence is only true of the present: with nothing else, so is what follows from it.
-    sure = [part for part in ordered if not part.provisional]
     return Finding(
         code=UNLOADING_SIGNATURE.code,
         device=stop.device,
         severity=UNLOADING_SIGNATURE.severity,
-        basis=UNLOADING_SIGNATURE.basis if sure else Basis.CLOCK,
+        basis=UNLOADING_SIGNATURE.basis,
         start_ms=stop.start_ms,
         end_ms=stop.end_ms,
-        provisional=not sure,
         geometry=stop.geometry,
         evidence={
             "stop": _plain(stop),

@@ -47,8 +47,7 @@ TRIP = [*stop(), *gone(2100)]
     ("at_s", "found"), [(599, False), (600, True), (1000, True), (1800, True), (1801, False)]
 )
 def test_a_seal_event_in_a_stop(event: dict[str, Any], at_s: float, found: bool) -> None:
-    asleep = {"device": "seal-1", "sleep_s": 9000.0}
-    trip = [*TRIP, record(at_s, seq=1, **asleep, **event)]
+    trip = [*TRIP, record(at_s, seq=1, device="seal-1", **event)]
     shown = signatures(trip, devices=("gps-1", "seal-1"))
     assert shown == [(600, 1800)] * found
 
@@ -77,11 +76,10 @@ def test_silence_that_begins_with_the_last_fix_of_the_stop() -> None:
     assert signatures([*stop(), *gone(9000)]) == [(600, 1800)]
 
 
-def test_while_the_silence_lasts_it_is_of_the_clock() -> None:
+def test_a_silence_that_only_the_clock_shows_is_no_part() -> None:
     trip = stop()
-    assert signatures(trip, now_s=1800 + 1260) == []
-    (found,) = findings(trip, code="unloading_signature", now_s=1800 + 1261)
-    assert (found.basis, found.provisional, found.end_ms) == (Basis.CLOCK, True, None)
+    assert episodes(trip, code="silence", now_s=9000) == [(1800, None)]
+    assert signatures(trip, now_s=9000) == []
 
 
 def test_an_open_stop_with_a_cut_is_open() -> None:
