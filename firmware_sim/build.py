@@ -8,13 +8,14 @@ from dataclasses import replace
 from datetime import datetime
 
 from firmware_sim.device import Device, DeviceConfig
-from firmware_sim.draft import AT_ARRIVAL, Draft, PlannedAct
+from firmware_sim.draft import AT_ARRIVAL, Draft, Planned, PlannedAct
 from firmware_sim.effects import befalls
 from firmware_sim.errors import PlanError
 from firmware_sim.geo import Path, shared_path
 from firmware_sim.plan import ActPlan, DevicePlan, Plan, VehiclePlan, start_time
 from firmware_sim.triggers import DEFAULT_PERIODS, Periods
-from firmware_sim.trip import Drive, Itinerary, Slow
+from firmware_sim.trip import Drive, Itinerary, Slow, Stop
+from firmware_sim.truth import Expect
 from firmware_sim.vehicle import Mount, Vehicle
 from firmware_sim.wire import Key
 
@@ -79,8 +80,15 @@ def make_draft(plan: VehiclePlan, *, start_ms: int = 0) -> Draft:
             draft = plot.apply(draft).with_outcome(plot.outcome())
     except PlanError as error:
         raise PlanError(f"vehicle {plan.vehicle}: {error}") from error
-    # Acts follow the way as it is driven in the end.
+    # Acts and planned stops follow the way as it is driven in the end.
+    draft = draft.with_happening(*(_stopping(stop) for stop in draft.stops if stop.planned))
     return draft.with_act(*(_act(act, draft) for act in plan.acts))
+
+
+def _stopping(stop: Stop) -> Planned:
+    """Whether a planned stop is allowed depends on zones, which a plan does not know."""
+    may = (Expect(code="unauthorised_stop", kind="may"), Expect(code="overstay", kind="may"))
+    return Planned(name="planned_stop", at_m=stop.at_m, duration_s=stop.duration_s, expects=may)
 
 
 def _act(act: ActPlan, draft: Draft) -> PlannedAct:

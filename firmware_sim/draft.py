@@ -142,9 +142,11 @@ class Draft:
 
     # -- what is added -----------------------------------------------------------------------
 
-    def with_stop(self, at_m: float, minutes: float, *, until_ms: int | None = None) -> Draft:
+    def with_stop(
+        self, at_m: float, minutes: float, *, until_ms: int | None = None, planned: bool = False
+    ) -> Draft:
         """The same with one more stop."""
-        stop = Stop(at_m=at_m, duration_s=minutes * 60, until_ms=until_ms)
+        stop = Stop(at_m=at_m, duration_s=minutes * 60, until_ms=until_ms, planned=planned)
         return replace(self, stops=(*self.stops, stop))
 
     def with_slow(self, from_m: float, to_m: float, limit_kmh: float) -> Draft:
@@ -214,9 +216,10 @@ class Draft:
         if along_m <= self.start_m:
             return self
         if off_m <= _STOP_ON_ROAD_M:
-            return self.with_stop(along_m, minutes)
+            return self.with_stop(along_m, minutes, planned=True)
         there_m = Path([*self.path.cut(0.0, along_m), point]).length_m
-        return self.with_excursion(along_m, [point], along_m).with_stop(there_m, minutes)
+        aside = self.with_excursion(along_m, [point], along_m)
+        return aside.with_stop(there_m, minutes, planned=True)
 
     def _cues(self) -> Iterator[Cued]:
         yield from self.effects

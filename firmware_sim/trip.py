@@ -42,11 +42,15 @@ _REST_AHEAD_M = 400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """The vehicle stands at `at_m` of its path for so long, and at least until `until_ms`."""
+    """The vehicle stands at `at_m` of its path for so long, and at least until `until_ms`.
+
+    `planned`: it was to stop there from the beginning.
+    """
 
     at_m: float
     duration_s: float
     until_ms: int | None = None
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,8 @@ from firmware_sim.effects import Devices, Drag, Jamming, change
 from firmware_sim.errors import PlanError
 
 _LIES = ("route_deviation", "wrong_direction", "border_exit", "restricted_zone")
+# 300 m and both accuracies; and time for three reports of a seal.
+_APART_M, _COMPARED_S = 400.0, 900.0
 _SIDE_EFFECTS = (*_LIES, "checkpoint_missed", "separation", "unauthorised_stop")
 
 
@@ -155,9 +157,11 @@ class SpoofedJump(Placed):
             shift_m=(far_m * math.sin(angle), far_m * math.cos(angle)),
             spoof=self.flagged,
         )
+        # A seal alone may make too few records of a short lie to show that it lasts.
+        seen = self.devices != "seal" or self.minutes >= 15
         told = self.told(
             at_m,
-            must("spoofing_suspected"),
+            *((must("spoofing_suspected"),) if seen else may("spoofing_suspected")),
             *may(*_SIDE_EFFECTS),
             duration_s=long_s,
             devices=self.devices,
@@ -190,8 +194,10 @@ class SpoofedDrag(Placed):
             speed_ms=self.speed_ms,
             max_m=self.km * 1000,
         )
-        one_only = self.devices in ("seal", "gps") and self.km >= 1
-        found = (must("separation"),) if one_only else ()
+        # The other device tells the truth: some comparisons have to be farther apart than 300 m.
+        apart_s = long_s - _APART_M / self.speed_ms
+        one_only = self.devices in ("seal", "gps") and self.km * 1000 >= _APART_M
+        found = (must("separation"),) if one_only and apart_s >= _COMPARED_S else ()
         told = self.told(
             at_m,
             *found,

@@ -68,7 +68,7 @@ class BadWeather(Behaviour):
         )
         told = self.told(
             draft.start_m,
-            *never("unauthorised_stop", "route_deviation", "silence"),
+            *never("route_deviation", "silence"),
             *may("late_risk", device=None),
             after_s=spell.from_s,
             duration_s=self.hours * _HOUR_S,

@@ -51,6 +51,31 @@ def test_the_truth_of_a_trip_is_json_lines_and_ends_with_the_delivery(name: str)
             assert line["place"]
 
 
+@pytest.mark.parametrize("name", PLOTS)
+def test_no_truth_contradicts_another_of_the_same_trip(name: str) -> None:
+    expects = [e for h in trip_of(name).vehicle.happenings for e in h.expects]
+
+    def touch(a: Expectation, b: Expectation) -> bool:
+        if "any" not in (a.device, b.device) and a.device != b.device:
+            return False
+        return (a.to_ms is None or b.from_ms is None or b.from_ms <= a.to_ms) and (
+            b.to_ms is None or a.from_ms is None or a.from_ms <= b.to_ms
+        )
+
+    for wrong in (e for e in expects if e.kind == "must_not"):
+        for right in (e for e in expects if e.kind == "must" and e.code == wrong.code):
+            assert not touch(wrong, right), wrong.code
+
+
+def test_a_planned_stop_is_known_wherever_a_detour_moves_it() -> None:
+    stops = [{"at": [77.2, 43.33], "minutes": 30}]
+    played = play(("diversion", {"at": 0.2, "km": 5}), stops=stops)
+    found = played.happening("planned_stop")
+    assert (found.lon, found.lat) == pytest.approx((77.2, 43.33), abs=0.001)
+    assert (found.end_ms - found.start_ms) / 60_000 == pytest.approx(30, abs=0.4)
+    assert found.may == ("unauthorised_stop", "overstay")
+
+
 @pytest.mark.parametrize("name", STORIES)
 def test_every_story_tells_what_has_to_be_found(name: str) -> None:
     played = trip_of(name)
