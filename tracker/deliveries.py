@@ -207,6 +207,32 @@ def check_act_time(
         raise _at(f"lies before the release ({not_before.isoformat(timespec='seconds')})")
 
 
+FARTHEST_AHEAD: Final = timedelta(days=30)
+"""Road works are known weeks before; a later date is a wrong one."""
+
+
+def check_reroute_time(
+    from_t: datetime, *, now: datetime, backdating: timedelta, released: datetime | None
+) -> None:
+    """Refuse a time from which another route cannot be in force.
+
+    It may lie in the past, where it was allowed by word of mouth, or ahead, where a road will be
+    closed; before the release there is no journey.
+
+    Raises:
+        Invalid: too far ahead, too long ago, or before the release.
+    """
+    fault = None
+    if from_t > now + FARTHEST_AHEAD:
+        fault = f"lies more than {_days(FARTHEST_AHEAD)} days ahead; check the date"
+    elif from_t < now - backdating:
+        fault = f"lies more than {_days(backdating)} days back; {BACKDATING_SETTING} sets how far"
+    elif released is not None and from_t < released:
+        fault = f"lies before the release ({released.isoformat(timespec='seconds')})"
+    if fault is not None:
+        raise Invalid.field("body", "from", msg=fault)
+
+
 def _at(text: str) -> Invalid:
     return Invalid.field("body", "at", msg=text)
 

@@ -36,6 +36,7 @@ MODULES: Final = (
     "tracker.api.incidents",
     "tracker.api.controls",
     "tracker.api.journeys",
+    "tracker.api.rerouting",
     "tracker.api.track",
     "tracker.api.anomalies",
     "tracker.api.alerts",

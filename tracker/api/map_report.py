@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -24,7 +25,7 @@ from tracker.db.reading_findings import FindingFilter, list_of_delivery
 from tracker.db.reading_map import posts_near, zones_near
 from tracker.db.reading_risk import require_delivery
 from tracker.db.reading_track import read_track
-from tracker.db.route_store import corridors, route_by_id
+from tracker.db.route_store import corridors, routes_of_delivery
 
 router = APIRouter(tags=["track"])
 
@@ -58,9 +59,9 @@ def report_on(reader: Reader, session: Reading, delivery_id: UUID, lang: str) ->
     """What the report on a delivery shows."""
     conn = reader.conn
     row = require_delivery(conn, reader.scope, delivery_id)
-    route_id = row["route_id"]
-    outline = corridors(session, [route_id]).get(route_id)
-    route = route_out(route_by_id(session, route_id), outline).model_dump(mode="json")
+    declared = [one.route for one in routes_of_delivery(session, delivery_id)]
+    outlines = corridors(session, [route.id for route in declared])
+    routes = [route_out(route, outlines.get(route.id)) for route in declared]
     detail = detail_of(session, reader.user, delivery_id).model_dump(mode="json", by_alias=True)
     tracks = read_track(conn, delivery_id, since=None, until=None, limit=POINTS)
     wanted = FindingFilter(delivery_id=delivery_id)
@@ -69,8 +70,8 @@ def report_on(reader: Reader, session: Reading, delivery_id: UUID, lang: str) ->
         delivery=detail,
         locale=lang,
         generated_at=datetime.now(UTC),
-        route=route["geometry"],
-        corridor=route["corridor"],
+        route=_together("LineString", [route.geometry for route in routes]),
+        corridor=_together("Polygon", [route.corridor for route in routes]),
         track=collection_of(tracks),
         anomalies=anomalies,
         zones=zones_near(conn, delivery_id),
@@ -78,3 +79,18 @@ def report_on(reader: Reader, session: Reading, delivery_id: UUID, lang: str) ->
         risk=risk_of(reader, row, lang),
         names={str(row["carrier_id"]): row["carrier"], detail["declarant_id"]: row["declarant"]},
     )
+
+
+def _together(
+    kind: Literal["LineString", "Polygon"], shapes: Sequence[dict[str, Any] | None]
+) -> dict[str, Any] | None:
+    """Lines or polygons as one shape: of one as it is, of several as the Multi… of its kind."""
+    known = [shape for shape in shapes if shape]
+    if len(known) < 2:
+        return known[0] if known else None
+    parts = [
+        part
+        for shape in known
+        for part in ([shape["coordinates"]] if shape["type"] == kind else shape["coordinates"])
+    ]
+    return {"type": f"Multi{kind}", "coordinates": parts}

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from tracker.api.routes import store_route
 from tracker.api.schemas.deliveries import DeliveryIn
+from tracker.api.schemas.routes import InlineRouteIn
 from tracker.db import deliveries as store
 from tracker.db import devices, places, route_store
 from tracker.db.connect import WriteSession
@@ -47,7 +48,8 @@ def register(
     if errors:
         raise Invalid("; ".join(f"{e.loc[1]}: {e.msg}" for e in errors[:5]), errors)
     _require_free(session, found)
-    route = _route(session, body)
+    name = f"{body.departure_post} – {body.destination_post}"
+    route = declared_route(session, body.route_code, body.route, name)
     row = _store(session, body, route, found)
     start_m, end_m = route_store.distances_to_ends(
         session, route.id, body.departure_post, body.destination_post
@@ -127,21 +129,29 @@ def _require_free(session: Session, found: dict[str, Device]) -> None:
     raise Conflict("; ".join(e.msg for e in errors), errors)
 
 
-def _route(session: WriteSession, body: DeliveryIn) -> Route:
-    if body.route is not None:
-        name = body.route.name or f"{body.departure_post} – {body.destination_post}"
+def declared_route(
+    session: WriteSession, code: str | None, shape: InlineRouteIn | None, default_name: str
+) -> Route:
+    """The route that a request names by its code, or declares within itself.
+
+    Raises:
+        Invalid: there is no route of that code, or the course cannot be used.
+        Conflict: the code of the route that is declared is taken.
+    """
+    if shape is not None:
+        name = shape.name or default_name
         return store_route(
             session,
-            body.route,
-            code=body.route.code,
+            shape,
+            code=shape.code,
             name=name if isinstance(name, str) else name.model_dump(),
             loc=("body", "route"),
         )
-    route = route_store.route_by_code(session, str(body.route_code))
+    route = route_store.route_by_code(session, str(code))
     if route is None:
         raise Invalid.field(
             "body",
             "route_code",
-            msg=f"there is no route {body.route_code!r}; see GET /api/v1/routes, or declare one",
+            msg=f"there is no route {code!r}; see GET /api/v1/routes, or declare one",
         )
     return route

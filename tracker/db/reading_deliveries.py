@@ -30,7 +30,8 @@ class DeliveryFilter:
 
 # The page is chosen first; devices, positions and the rest are fetched for its rows alone.
 _SHOWN: Final = """
-    SELECT d.*, r.code AS route_code, r.name AS route_name, r.corridor_m, r.length_m,
+    SELECT d.*, r.id AS route_now, r.code AS route_code, r.name AS route_name, r.corridor_m,
+           r.length_m,
            c.name AS carrier_name, x.name AS declarant_name,
            s.level, s.probability, s.expected_loss_kzt, s.evaluated_at, s.progress_m,
            coalesce(s.expected_loss_kzt, -1) AS loss, coalesce(s.probability, 0) AS likelihood,
@@ -50,7 +51,11 @@ _SHOWN: Final = """
             WHERE p.delivery_id = d.id ORDER BY p.t DESC LIMIT 1) AS last_position
     FROM page
     JOIN deliveries d ON d.id = page.id
-    JOIN routes r ON r.id = d.route_id
+    JOIN routes r ON r.id = coalesce(
+        (SELECT w.route_id FROM delivery_routes w
+         WHERE w.delivery_id = d.id AND w.from_t <= clock_timestamp()
+         ORDER BY w.from_t DESC LIMIT 1),
+        d.route_id)
     JOIN participants c ON c.id = d.carrier_id
     JOIN participants x ON x.id = d.declarant_id
     LEFT JOIN delivery_state s ON s.delivery_id = d.id

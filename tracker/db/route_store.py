@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 import msgspec
 from geoalchemy2.shape import from_shape
@@ -15,8 +17,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from tracker.db.connect import WriteSession, raw
-from tracker.db.reading import Page
-from tracker.db.tables import Route
+from tracker.db.reading import Page, rfc3339
+from tracker.db.tables import Delivery, DeliveryRoute, Route
 from tracker.errors import Conflict
 from tracker.routes import RoutePlan
 
@@ -103,6 +105,44 @@ def route_by_code(session: Session, code: str) -> Route | None:
 def route_by_id(session: Session, route_id: int) -> Route:
     """A route that is known to exist."""
     return session.get_one(Route, route_id)
+
+
+class InForce(NamedTuple):
+    """A route of a delivery, and from when on; None: from the beginning."""
+
+    route: Route
+    from_t: datetime | None
+
+
+def routes_of_delivery(session: Session, delivery_id: UUID) -> list[InForce]:
+    """The routes that were declared for a delivery that is known, in the order of their times."""
+    first = select(Route).join(Delivery, Delivery.route_id == Route.id)
+    on_the_way = (
+        select(Route, DeliveryRoute.from_t)
+        .join(DeliveryRoute, DeliveryRoute.route_id == Route.id)
+        .where(DeliveryRoute.delivery_id == delivery_id)
+        .order_by(DeliveryRoute.from_t)
+    )
+    route = session.scalars(first.where(Delivery.id == delivery_id)).one()
+    return [InForce(route, None), *(InForce(*row) for row in session.execute(on_the_way))]
+
+
+def declare_on_the_way(
+    session: WriteSession, delivery_id: UUID, route_id: int, from_t: datetime
+) -> None:
+    """Let another route be in force for a delivery from a time on.
+
+    Raises:
+        Conflict: one has been declared from exactly that time.
+    """
+    values = {"delivery_id": delivery_id, "route_id": route_id, "from_t": from_t}
+    statement = insert(DeliveryRoute).values(**values).on_conflict_do_nothing()
+    if session.scalar(statement.returning(DeliveryRoute.route_id)) is None:
+        raise Conflict.field(
+            "body",
+            "from",
+            msg=f"another route was declared from {rfc3339(from_t)} on; give another time",
+        )
 
 
 def list_routes(session: Session, page: Page) -> Sequence[Route]:

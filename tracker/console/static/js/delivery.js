@@ -228,7 +228,7 @@ async function startMap() {
 }
 
 function showOnMap() {
-  showRoutes(map, route ? [route] : []);
+  showRoutes(map, route?.routes ?? []);
   showZones(map, now.zones ?? []);
   showPosts(map, now.posts);
   showTrack(map, now.track);
