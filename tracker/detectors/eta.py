@@ -202,7 +202,8 @@ def _noted(
     opened_ms, past = after.opened_ms, after.past
     if t_ms > limit_ms and remaining_m > 0:
         if opened_ms is None:
-            opened_ms = known_ms + 1 if known_ms < t_ms else t_ms
+            # Who has left the destination again after the deadline was there until the last note.
+            opened_ms = min(t_ms, max(known_ms + 1, state.seen_ms or 0))
     elif opened_ms is not None:
         past, opened_ms = (*past, (opened_ms, t_ms))[-KEPT:], None
     return replace(

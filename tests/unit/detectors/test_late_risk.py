@@ -134,6 +134,17 @@ def test_who_stands_in_the_destinations_zone_is_there() -> None:
     assert late(trip, 9 * H) != []
 
 
+def test_who_leaves_the_destination_after_the_deadline_was_there_until_then() -> None:
+    post = PlanPost(code="P", kind="inland", zone="Z-post", lon=77.0, lat=43.5)
+    trip = [
+        at(4.9 * H, KM_PER_H),
+        at(6 * H, 4 * KM_PER_H, zones=[zone("post")]),
+        at(7 * H, 3.5 * KM_PER_H),
+    ]
+    found = late(trip, 7 * H, destination=post)
+    assert found == [(H + 0.001, 6 * H), (6 * H, None)]
+
+
 @pytest.mark.parametrize("plan", [{"released_ms": None}, {"cancelled": True}, {"routes": ()}])
 def test_what_does_not_move_or_has_no_route_is_not_at_risk(plan: dict[str, Any]) -> None:
     assert late([], 9 * H, **plan) == []
