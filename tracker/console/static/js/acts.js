@@ -1,5 +1,5 @@
 // What people do with a delivery on its way and at its end: the buttons, and their forms.
-import { api, el, fromLocalField, known, ownPosts, role, t, toLocalField } from "./core.js";
+import { all, api, el, fromLocalField, known, named, ownPosts, role, t, toLocalField } from "./core.js";
 import { ask, choices, words } from "./dialogs.js";
 import { badge } from "./words.js";
 
@@ -18,8 +18,8 @@ const when = () => line("at", t("When it happened (Kazakhstan)"), { type: "datet
 const ids = (text) => String(text ?? "").split(/[\s,;]+/).filter(Boolean);
 const filled = (pairs) => Object.fromEntries(Object.entries(pairs).filter(([, value]) => value != null && value !== ""));
 // The field counts whole minutes: what happened in this one happened now.
-const moment = (form) => {
-  const at = fromLocalField(form.get("at"));
+const moment = (form, field = "at") => {
+  const at = fromLocalField(form.get(field));
   return Date.now() - new Date(at) < 60e3 ? undefined : at;
 };
 
@@ -34,6 +34,7 @@ export function actionsOf(d, done) {
     [notifies && under, t("Notify the arrival"), () => notifyArrival(d, done)],
     [officer && under, t("Reseal"), () => changeDevices(d, "reseal", done)],
     [officer && under, t("Transship"), () => changeDevices(d, "transshipment", done)],
+    [(officer || role === "monitor") && under, t("Declare another route"), () => reroute(d, done)],
     [(role === "monitor" || arrives || leaves) && d.status === "overdue", t("Begin an enquiry"), () => beginEnquiry(d, done)],
     [(role === "monitor" || arrives || leaves) && d.status === "enquiry", t("Result of the enquiry"), () => answerEnquiry(d, done)],
     [arrives && ["arrived", "under_control"].includes(d.status), t("Record a control"), () => recordControl(d, done)],
@@ -98,6 +99,20 @@ function changeDevices(d, act, done) {
   ], t("Record"), async (form) => {
     const vehicle = form.get("plate") ? { plate: form.get("plate"), country: form.get("country") || "KZ" } : undefined;
     await send(d, act, { at: moment(form), place: form.get("place"), reason: form.get("reason"), vehicle, add: ids(form.get("add")), remove: form.getAll("remove") });
+    return done;
+  });
+}
+
+async function reroute(d, done) {
+  const routes = (await all("/routes")).filter((r) => r.code !== d.route_code);
+  ask(t("Another route for {number}", { number: d.registration_number }), [
+    el("p", { class: "hint" }, t("Records from this time on are judged by the new route, earlier ones by the old.")),
+    el("label", {}, t("Route"), el("select", { name: "route_code", required: true },
+      ...routes.map((r) => el("option", { value: r.code }, `${r.code} · ${typeof r.name === "string" ? r.name : named(r.name)}`)))),
+    line("from", t("In force from (Kazakhstan)"), { type: "datetime-local", value: toLocalField(new Date()), required: true }),
+    words("reason", t("Reason"), true),
+  ], t("Record"), async (form) => {
+    await send(d, "reroute", { route_code: form.get("route_code"), from: moment(form, "from"), reason: form.get("reason") });
     return done;
   });
 }

@@ -248,6 +248,7 @@ async function refresh() {
     optional(all(`/deliveries/${ID}/anomalies`), []), optional(api(`/deliveries/${ID}/risk`), null)]);
   Object.assign(now, { delivery, alerts, anomalies, risk });
   showAll();
+  await loadRoute();
 }
 
 function showAll() {
@@ -258,6 +259,13 @@ function showAll() {
   showRisk();
   showAlerts();
   showAnomalyList();
+}
+
+/** All routes that were declared for it: another one may have been on the way. */
+async function loadRoute() {
+  if (!map) return;
+  route = await optional(api(`/deliveries/${ID}/route?corridor=true`), null);
+  showRoutes(map, route?.routes ?? []);
 }
 
 async function loadTrack() {
