@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field
 
 from firmware_sim.actions import Pulse, Reboot, Sleep, UpdateFirmware
@@ -124,7 +126,8 @@ class ClonedIdentity(Placed):
         last = away(first, spot.heading_deg, 100_000)
         told = self.told(
             at_m,
-            must("identity_conflict"),
+            # What contradicts is set aside: its time may be that of its coming in.
+            must("identity_conflict", after_s=math.inf),
             *may("separation", "route_deviation", "spoofing_suspected"),
             *may("sequence_gap", "silence", "unauthorised_stop"),
             duration_s=long_s,

@@ -103,7 +103,7 @@ class CreepingQueue(Placed):
         draft, from_m, to_m = queued(draft, draft.at_m(self.at), self.hours, self.km, self.name)
         told = self.told(
             from_m,
-            *may("unauthorised_stop", "overstay", after_s=3600),
+            *may("unauthorised_stop", "overstay", "rendezvous", after_s=3600),
             *may("late_risk", "overdue", device=None, after_s=24 * 3600),
             *never("route_deviation", "silence", "spoofing_suspected"),
             to_m=to_m,
@@ -126,6 +126,7 @@ class TrailerSwap(Placed):
             must("separation", None),
             *found,
             *may("unauthorised_stop", "route_deviation", "late_risk", "unloading_signature"),
+            *may("rendezvous"),
             after_s=after_s,
         )
         left = Left(at_m=at_m, after_s=after_s, devices="seal")

@@ -31,10 +31,11 @@ class PlacedPlot(Plot):
 
 
 def stop_expects(minutes: float) -> tuple[Expect, ...]:
-    """What a stop on the open road is to give."""
+    """What a stop on the open road is to give; others may stand there too, whoever they are."""
+    beside = Expect(code="rendezvous", kind="may")
     if minutes >= STOP_COUNTS_MIN:
-        return (must("unauthorised_stop"),)
-    return (Expect(code="unauthorised_stop", kind="may"),)
+        return (must("unauthorised_stop"), beside)
+    return (Expect(code="unauthorised_stop", kind="may"), beside)
 
 
 def detour_expects(km: float) -> tuple[Expect, ...]:

@@ -66,7 +66,7 @@ class HonestBreakdown(PlacedPlot):
         at_m = draft.at_m(self.at)
         report = incident(at_m, 5, "поломка, ждём ремонт", after_s=self.notice_minutes * MINUTE_S)
         told = self.told(
-            at_m, must("unauthorised_stop"), *_INTACT, *_LATE, duration_s=self.hours * _HOUR_S
+            at_m, *stop_expects(self.hours * 60), *_INTACT, *_LATE, duration_s=self.hours * _HOUR_S
         )
         return draft.with_stop(at_m, self.hours * 60).with_act(report).with_happening(told)
 
@@ -84,7 +84,7 @@ class BorderQueue(Plot):
         draft, from_m, to_m = queued(draft, from_m, self.hours, self.km, self.name)
         told = self.told(
             from_m,
-            *may("unauthorised_stop", "overstay", after_s=_HOUR_S),
+            *may("unauthorised_stop", "overstay", "rendezvous", after_s=_HOUR_S),
             *_LATE,
             *_INTACT,
             *never("route_deviation", "silence", "spoofing_suspected"),
@@ -109,7 +109,7 @@ class JammedPark(PlacedPlot):
         told = self.told(
             at_m,
             must("jamming", before_s=900, after_s=900),
-            *may("unauthorised_stop", "unloading_signature"),
+            *may("unauthorised_stop", "unloading_signature", "rendezvous"),
             *_INTACT,
             duration_s=self.minutes * MINUTE_S,
         )
@@ -143,7 +143,7 @@ class HonestJam(PlacedPlot):
         draft, from_m, to_m = queued(draft, draft.at_m(self.at), self.hours, self.km, self.name)
         told = self.told(
             from_m,
-            *may("unauthorised_stop", after_s=_HOUR_S),
+            *may("unauthorised_stop", "rendezvous", after_s=_HOUR_S),
             *_LATE,
             *_INTACT,
             *never("route_deviation", "silence", "spoofing_suspected"),
@@ -193,7 +193,7 @@ class DeviceSwap(PlacedPlot):
         )
         told = self.told(
             at_m,
-            *may("unauthorised_unlock", "unauthorised_stop", "overstay"),
+            *may("unauthorised_unlock", "unauthorised_stop", "overstay", "rendezvous"),
             *may("silence", after_s=math.inf),
             *never("seal_cut", "seal_body_open"),
             duration_s=self.minutes * MINUTE_S,
@@ -251,7 +251,11 @@ class HomeStop(PlacedPlot):
         at_m = draft.at_m(self.at)
         draft, there_m = excursion(draft, at_m, self.km)
         told = self.told(
-            there_m, must("unauthorised_stop"), *_INTACT, *_LATE, duration_s=self.hours * _HOUR_S
+            there_m,
+            *stop_expects(self.hours * 60),
+            *_INTACT,
+            *_LATE,
+            duration_s=self.hours * _HOUR_S,
         )
         off_road = Expect(
             code="route_deviation",

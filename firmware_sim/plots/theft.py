@@ -28,6 +28,8 @@ _NEVER_THERE = (
     Expect(code="non_arrival", kind="may", device=None, after_s=math.inf),
     Expect(code="overdue", kind="may", device=None, after_s=math.inf),
     Expect(code="late_risk", kind="may", device=None, after_s=math.inf),
+    # Where nobody confirms an arrival, the silence after the end of the story is true.
+    Expect(code="silence", kind="may", after_s=math.inf),
 )
 _LATE = may("late_risk", "overdue", device=None, after_s=math.inf)
 # Hands need some minutes from the handbrake to the doors.
@@ -58,7 +60,7 @@ class WarehouseDiversion(_Theft):
         draft = draft.with_stop(there_m, self.minutes)
         around = self.told(from_m, *detour_expects(self.km), *_LATE, to_m=there_m + self.km * 1000)
         draft = draft.with_happening(around)
-        found = [must("unauthorised_stop")]
+        found = [*stop_expects(self.minutes)]
         if self.entry != "none":
             code = "seal_cut" if self.entry == "rope" else "seal_body_open"
             found += [must(code, "seal"), must("unloading_signature", None)]
@@ -86,7 +88,7 @@ class DeadZoneUnloading(_Theft):
         ).with_stop(at_m, self.minutes)
         told = self.told(
             at_m,
-            must("unauthorised_stop"),
+            *stop_expects(self.minutes),
             must("seal_body_open", "seal"),
             must("unloading_signature", None),
             *never("silence", after_s=0),
@@ -159,7 +161,7 @@ class Transloading(_Theft):
             draft = draft.with_excursion(at_m, [self.place], at_m)
             at_m = draft.path.nearest_m(self.place)[0]
         draft = draft.with_stop(at_m, self.minutes, until_ms=until_ms)
-        found = [must("unauthorised_stop")]
+        found = [*stop_expects(self.minutes)]
         found += [must("rendezvous")] if self.partner else [*may("rendezvous")]
         if self.opens:
             draft = draft.with_effect(*opened_case(at_m, _TO_THE_DOORS_S))
@@ -209,7 +211,7 @@ class GoodsGoneAtArrival(_Theft):
         return draft.with_happening(
             self.told(
                 at_m,
-                must("unauthorised_stop"),
+                *stop_expects(self.minutes),
                 must("seal_body_open", "seal"),
                 must("unloading_signature", None),
                 Expect(code="arrival_mismatch", device=None, after_s=math.inf),
@@ -239,7 +241,7 @@ class NightReseal(_Theft):
         case = opened_case(at_m, open_s + 60, (close_s - open_s - 60) / MINUTE_S)
         told = self.told(
             at_m,
-            must("unauthorised_stop"),
+            *stop_expects(self.minutes),
             must("unauthorised_unlock", "seal"),
             must("seal_body_open", "seal"),
             must("unloading_signature", None),
@@ -296,7 +298,7 @@ class BatteryRuse(_Theft):
         )
         standing = self.told(
             there_m,
-            must("unauthorised_stop"),
+            *stop_expects(self.minutes),
             must("unloading_signature", None),
             *_LATE,
             duration_s=self.minutes * MINUTE_S,
@@ -323,7 +325,7 @@ class FaradayBag(_Theft):
         ).with_stop(at_m, self.minutes)
         told = self.told(
             at_m,
-            Expect(code="unauthorised_stop", device="gps"),
+            *stop_expects(self.minutes),
             *may("jamming", "separation", "unloading_signature", "silence"),
             *_LATE,
             duration_s=long_s,
