@@ -6,6 +6,7 @@ The decisions are pure functions of the layers below; the steps here load, call 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -52,11 +53,17 @@ from tracker.risk import Assessment, FindingFacts, GoodsFacts, SubjectFacts, ass
 Connection = psycopg.Connection[Any]
 
 
+Placed = tuple[int, int, int, bytes]
+"""A record without a time of its own, where it stands: device, t*, received at, body."""
+
+
 class Kept(Struct, frozen=True):
-    """A fold, and how many observations were folded since the state last stored."""
+    """A fold, how many observations were folded since the state last stored, and which records
+    without a time of their own are in it, and where."""
 
     fold: Fold
     since: int = 0
+    placed: frozenset[Placed] = frozenset()
 
 
 PASSED = 3
@@ -96,6 +103,7 @@ class Case:
     begun: Kept = START
     at_newest: bool = False
     in_force: LimitsInForce
+    placed: frozenset[Placed] = frozenset()
     observations: list[Observation] = field(default_factory=list)
     after: Fold = field(default_factory=Fold)
     over: tuple[Finding, ...] = ()
@@ -217,23 +225,49 @@ def _from_start(case: Case) -> None:
 def load_states(conn: Connection, batch: Judging) -> None:
     """The newest state from before the earliest news of each delivery.
 
-    A delivery with records that have no time of their own is judged from its start: a late record
-    may move them.
+    A late record may move records that have no time of their own. So a fold that is remembered
+    holds only if it has them where they are now; stored states, which do not say, are neither kept
+    nor read for a delivery with such records.
     """
-    batch.records = db.timeless_records(conn, list(batch.cases))
-    whole = {record.delivery_id for record in batch.records}
-    for id_ in whole:
-        _from_start(batch.cases[id_])
+    timeless = db.timeless_records(conn, list(batch.cases))
+    placed: dict[UUID, list[Placed]] = defaultdict(list)
+    for r in timeless:
+        placed[r.delivery_id].append((r.device_no, r.t_ms, r.received_ms, r.body))
+    for id_, case in batch.cases.items():
+        case.placed = frozenset(placed.get(id_, ()))
+        _recall(case)
     before = {
         id_: case.from_ms
         for id_, case in batch.cases.items()
-        if case.from_ms is not None and not case.passed and id_ not in whole
+        if case.from_ms is not None and not case.passed and not case.placed
     }
     if before:
         versions = {id_: batch.cases[id_].state_version for id_ in before}
         for id_, saved in db.states_before(conn, before, versions).items():
             _resume(batch.cases[id_], [Kept(load(saved.state))])
             batch.cases[id_].at_newest = False
+    batch.records = [r for r in timeless if _is_ahead(r, batch.cases[r.delivery_id])]
+
+
+def _recall(case: Case) -> None:
+    """Go on from the newest fold passed that has every record without a time where it is now."""
+    passed = tuple(kept for kept in case.passed if kept.placed == _upto(case.placed, kept.fold))
+    if passed == case.passed:
+        return
+    _from_start(case)
+    if passed:
+        case.begun, case.passed = passed[-1], passed
+
+
+def _upto(placed: frozenset[Placed], fold: Fold) -> frozenset[Placed]:
+    if not placed:
+        return placed
+    upto_ms = fold.upto_ms
+    return frozenset(p for p in placed if upto_ms is not None and p[1] <= upto_ms)
+
+
+def _is_ahead(record: StoredRecord, case: Case) -> bool:
+    return case.before.upto_ms is None or record.t_ms > case.before.upto_ms
 
 
 # ---------------------------------------------------------------- judge
@@ -258,7 +292,7 @@ def fold_records(conn: Connection, batch: Judging) -> None:
         if news and not case.at_newest:
             late[id_] = case.before.upto_ms
         since = case.begun.since + len(case.observations)
-        if since >= db.REPLAYED and case.after.upto_ms is not None:
+        if since >= db.REPLAYED and case.after.upto_ms is not None and not case.placed:
             state, since = dump(case.after), 0
             stored.append(
                 SavedState(
@@ -268,7 +302,7 @@ def fold_records(conn: Connection, batch: Judging) -> None:
                     version=case.state_version,
                 )
             )
-        case.passed = (*case.passed, Kept(case.after, since))[-PASSED:]
+        case.passed = (*case.passed, Kept(case.after, since, case.placed))[-PASSED:]
     db.forget_states_after(conn, late)
     db.keep_states(conn, stored)
 

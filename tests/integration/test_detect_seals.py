@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from tests.support.seed import START, SeededDelivery, World, at, record
 from tracker.db.reading import Page
 from tracker.db.reading_findings import FindingFilter, list_of_delivery
+from tracker.judging import Memory
 from tracker.model import to_ms
+from tracker.pipeline import judge
 
 LOCKED = {"armed": True, "lock": "locked", "rope": "in", "case": "closed"}
 
@@ -152,6 +155,42 @@ def test_a_seal_that_never_knew_the_time_is_cut_from_the_release_on(world: World
     world.store([world.message(device, record(2, at(7), 76.0, 43.5))])
     world.judge()
     assert [a["start_at"] for a in found(world, delivery, "seal_cut")] == [at(7)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_evaluator_that_remembers_finds_the_same_however_timeless_records_come(
+    world: World, seed: int
+) -> None:
+    def blind(seq: int, **fields: Any) -> dict[str, Any]:
+        return {"v": 1, "gen": 0, "seq": seq, "ts": 1000, "tq": "none"} | fields
+
+    records = [record(n, at(n), 76.2 + n * 0.01, 43.5, seal=LOCKED) for n in range(1, 25)]
+    records[4] = blind(5, evt={"code": "motor_fault"})
+    records[10] = blind(11, seal={"rope": "cut"})
+    records[11] = blind(12)
+    records[19] = blind(20, evt={"code": "unlock_ok"})
+
+    in_order = world.device("seal")
+    expected = world.delivery([in_order])
+    world.store([world.message(in_order, r) for r in records])
+    world.judge(now=at(26))
+
+    device = world.device("seal")
+    delivery = world.delivery([device])
+    memory: Memory = {}
+    late = random.Random(seed).sample(records, len(records))
+    for r in late:
+        world.store([world.message(device, r)])
+        with world.conn.transaction():
+            assert judge(world.conn, now=at(26), limit=10, memory=memory) == 1
+
+    def plain(of: SeededDelivery) -> list[dict[str, Any]]:
+        return [a | {"device_id": None} for a in world.anomalies(of)]
+
+    assert plain(delivery) == plain(expected)
+    assert {"seal_fault", "seal_cut", "clock_fault", "unauthorised_unlock"} <= {
+        a["code"] for a in world.anomalies(expected)
+    }
 
 
 # ---------------------------------------------------------------- numbers
