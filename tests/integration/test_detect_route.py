@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
@@ -405,3 +406,52 @@ def test_an_evaluator_forgets_a_plan_that_another_has_read_anew(world: World) ->
     world.store([world.message(device, record(3, at(10), *road(12_000)))])
     judged_by(mine)
     assert found(world, delivery, "checkpoint_missed") == []
+
+
+# ---------------------------------------------------------------- the order law
+
+
+def a_bad_journey() -> list[dict[str, Any]]:
+    """Past a checkpoint, through a restricted zone, too long in a parking, back, and abroad."""
+    places = [road(m) for m in range(0, 20_001, 2_000)]
+    places += [road(20_000)] * 15
+    places += [road(m) for m in range(22_000, 40_001, 3_000)]
+    places += [road(m) for m in range(37_000, 30_000, -2_000)]
+    places += [road(m) for m in range(34_000, 60_001, 3_000)]
+    return [record(n + 1, at(5 * n), *place) for n, place in enumerate(places)]
+
+
+CODES = {"checkpoint_missed", "restricted_zone", "overstay", "wrong_direction", "border_exit"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_order_and_batching_finds_the_same(world: World, seed: int) -> None:
+    gate = zone_between(world, road(2_000, north_m=3000), road(3_000, north_m=3000), "post")
+    zone_between(world, road(10_500), road(11_500), "restricted")
+    zone_between(world, road(19_500), road(20_500), "parking", max_dwell_s=1800)
+    territory(world, 50_000)
+    asked = [{"zone_code": gate, "mandatory": True}]
+    in_order, device = start(world, checkpoints=asked)
+    shuffled, other = start(world, checkpoints=asked)
+    records = a_bad_journey()
+    end = at(5 * len(records))
+    world.store([world.message(device, r) for r in records])
+    world.judge(now=end)
+    rng = random.Random(seed)
+    late = records + rng.sample(records, 10)
+    rng.shuffle(late)
+    while late:
+        n = rng.randint(1, 25)
+        world.store([world.message(other, r) for r in late[:n]])
+        late = late[n:]
+        world.judge(now=end)
+
+    def plain(delivery: SeededDelivery) -> list[dict[str, Any]]:
+        """What was found, without the names of the delivery's own device and posts."""
+        found = [a | {"device_id": None} for a in world.anomalies(delivery) if a["code"] in CODES]
+        for anomaly in found:
+            anomaly["evidence"].pop("exit_post_zones", None)
+        return found
+
+    assert {a["code"] for a in plain(in_order)} == CODES
+    assert plain(shuffled) == plain(in_order)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import pairwise
 
+import msgspec
 import psycopg
 import pytest
 from pyproj import Geod
@@ -14,7 +15,7 @@ from pyproj import Geod
 from tests.support.seed import START, World
 from tracker.db.facts import Wanted, facts_of_fixes
 from tracker.geodesy import Point, along
-from tracker.model import FixFacts, to_ms
+from tracker.model import FixFacts, ZoneHit, to_ms
 from tracker.routes import Leg, choose_place
 from tracker.track import FixPosition
 
@@ -274,6 +275,72 @@ def test_a_zones_dwell_time_and_kind_come_with_it(world: World) -> None:
     world.conn.execute("UPDATE zones SET max_dwell_s = 1800 WHERE code = %s", (code,))
     (found,) = facts(world, world.route([HOME, EAST]), [(62.0, 45.0)])
     assert [(z.code, z.kind, z.max_dwell_s) for z in found.zones] == [(code, "fuel", 1800)]
+
+
+def way(world: World, a: Point, b: Point, *, t_ms: int = T_MS) -> FixFacts:
+    """The facts of a fix at b that follows one at a."""
+    asked = wanted(world.route([HOME, EAST]), b, t_ms=t_ms)
+    (found,) = facts_of_fixes(world.conn, [msgspec.structs.replace(asked, came_from=a)])
+    return found
+
+
+def codes(hits: Sequence[ZoneHit]) -> list[str]:
+    return [zone.code for zone in hits]
+
+
+def test_zones_on_the_way_are_crossed_and_those_at_its_end_contain_the_fix(world: World) -> None:
+    passed = world.zone(63.0, 45.0, kind="restricted")
+    begun = world.zone(62.9, 45.0)
+    ended = world.zone(63.1, 45.0)
+    world.zone(63.0, 45.1)
+    found = way(world, (62.9, 45.0), (63.1, 45.0))
+    assert codes(found.zones) == [ended]
+    assert codes(found.crossed) == sorted([passed, begun])
+    assert codes(way(world, (62.95, 45.0), (62.97, 45.0)).crossed) == []
+    assert codes(way(world, (62.95, 45.0), (62.99, 45.0)).crossed) == [], "it ends at its edge"
+
+
+def test_a_long_way_is_the_geodesic(world: World) -> None:
+    north_of_the_parallel = along((60.0, 52.0), (72.0, 52.0), 0.5)
+    on_it = world.zone(*north_of_the_parallel)
+    world.zone(north_of_the_parallel[0], 52.0)
+    assert codes(way(world, (60.0, 52.0), (72.0, 52.0)).crossed) == [on_it]
+
+
+def test_the_short_way_across_the_antimeridian_does_not_lead_round_the_globe(world: World) -> None:
+    world.zone(0.0, 10.0)
+    assert codes(way(world, (179.9, 10.0), (-179.9, 10.0)).crossed) == []
+
+
+def test_a_zone_on_the_way_counts_by_the_time_of_the_fix_that_ends_it(world: World) -> None:
+    code = world.zone(64.0, 45.0)
+    world.conn.execute("UPDATE zones SET valid_to = %s WHERE code = %s", (START, code))
+    ends = {T_MS - 1: [code], T_MS: []}
+    for t_ms, crossed in ends.items():
+        assert codes(way(world, (63.9, 45.0), (64.1, 45.0), t_ms=t_ms).crossed) == crossed
+
+
+def test_home_and_abroad_by_the_territories_in_force(world: World) -> None:
+    route_id = world.route([HOME, EAST])
+
+    def lands(hours: float) -> list[tuple[bool, bool]]:
+        t_ms = to_ms(START + timedelta(hours=hours))
+        places = [(66.0, 45.0), (66.2, 45.0), (66.5, 45.0)]
+        found = facts_of_fixes(world.conn, [wanted(route_id, p, t_ms=t_ms) for p in places])
+        assert all(fix.zones == fix.crossed == () for fix in found), "territories are no zones"
+        return [(fix.home, fix.abroad) for fix in found]
+
+    for n, lon in enumerate((66.0, 66.2)):
+        code = world.zone(lon, 45.0, kind="territory", half_deg=0.05)
+        world.conn.execute(
+            "UPDATE zones SET valid_from = %s, valid_to = %s WHERE code = %s",
+            (START + timedelta(hours=100 + n), START + timedelta(hours=102), code),
+        )
+    home, abroad, neither = (True, False), (False, True), (False, False)
+    assert lands(99) == [neither, neither, neither]
+    assert lands(100) == [home, abroad, abroad]
+    assert lands(101) == [home, home, abroad]
+    assert lands(102) == [neither, neither, neither]
 
 
 # ---------------------------------------------------------------- a batch
