@@ -54,7 +54,7 @@ def _match(
     pairs: list[tuple[Known[Key], Finding]] = []
     left = list(found)
     open_known = list(known)
-    for same in (_same_start_and_zone, _same_start, _overlap_and_zone, _overlap):
+    for same in (_same_start_and_subject, _same_start, _overlap_and_subject, _overlap):
         for old in list(open_known):
             finding = _first(left, old.finding, same)
             if finding is not None:
@@ -77,16 +77,19 @@ def _same_start(a: Finding, b: Finding) -> bool:
     return a.start_ms == b.start_ms
 
 
-def _same_start_and_zone(a: Finding, b: Finding) -> bool:
-    return _same_start(a, b) and _zone(a) == _zone(b)
+def _same_start_and_subject(a: Finding, b: Finding) -> bool:
+    return _same_start(a, b) and _subject(a) == _subject(b)
 
 
-def _overlap_and_zone(a: Finding, b: Finding) -> bool:
-    return _overlap(a, b) and _zone(a) == _zone(b)
+def _overlap_and_subject(a: Finding, b: Finding) -> bool:
+    return _overlap(a, b) and _subject(a) == _subject(b)
 
 
-def _zone(finding: Finding) -> object:
-    return finding.evidence.get("zone")
+def _subject(finding: Finding) -> tuple[object, ...]:
+    """What an episode is about, where one device may have several of a code at a time."""
+    return tuple(
+        finding.evidence.get(name) for name in ("zone", "case", "reason", "other_delivery")
+    )
 
 
 def _overlap(a: Finding, b: Finding) -> bool:

@@ -41,7 +41,7 @@ def found_at_the_end(over: list[Finding], state: Fold, scene: Scenery) -> list[F
 def plain(findings: list[Finding]) -> list[Finding]:
     """What the law speaks of; when a finding was decided is the evaluator's own affair."""
     bare = [replace(f, decided_ms=None) for f in findings]
-    return sorted(bare, key=lambda f: (f.code, f.device or "", f.start_ms, f.end_ms or 0))
+    return sorted(bare, key=lambda f: (f.code, f.device or "", f.start_ms, repr(f)))
 
 
 @given(trips(), sceneries(), st.data())
