@@ -98,7 +98,7 @@ def _step(state: LockState, step: Step, scene: Scene) -> tuple[LockState, Findin
         zone = _zone_to_open_in(seen.fix, scene)
         if zone != state.zone:
             state = replace(state, zone=zone)
-    if seen.event is None and seen.lock is None and seen.armed is None:
+    if seen.event is None and _is_as_before(state, seen):
         return state, ()
     state, over = _resealed(state, scene, until_ms=seen.t_ms)
     opening = _opening(state, step, scene)
@@ -108,6 +108,10 @@ def _step(state: LockState, step: Step, scene: Scene) -> tuple[LockState, Findin
     if opening is not None:
         state = replace(state, unlocked=_with(state.unlocked, opening, step, pins))
     return _said(state, seen, pins), over
+
+
+def _is_as_before(state: LockState, seen: Observation) -> bool:
+    return seen.lock in (None, state.lock) and seen.armed in (None, state.armed)
 
 
 def _zone_to_open_in(fix: FixFacts, scene: Scene) -> str | None:
