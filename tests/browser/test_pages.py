@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from tests.browser.people import SIZES, People, Scene
 from tests.support.stack import Stack
+from tests.support.waiting import wait_until
 
 READY = "#map[data-ready]"
 SLOW_MS = 60_000
@@ -168,6 +169,24 @@ def test_the_delivery_page_tells_all_and_resolves_an_alert(visit: Visit, people:
     expect(alert).to_have_attribute("data-status", "resolved")
     expect(alert).to_contain_text("the cable is cut through")
     assert scene.alert("seal_cut")["finding"] == "confirmed"
+    assert visit.faults == []
+
+
+def test_another_route_is_declared_on_the_delivery_page(visit: Visit, people: People) -> None:
+    scene = people.scene()
+    detour = {"type": "LineString", "coordinates": [[76.9, 43.25], [77.2, 43.1], [77.4, 43.4]]}
+    code = f"DETOUR-{scene.seal}"
+    people.customs.post("/routes", {"code": code, "name": "By the south", "geometry": detour})
+    visit.log_in(people.monitor)
+    page = visit.page(f"/deliveries/{scene.delivery}")
+    page.get_by_role("button", name="Declare another route").click()
+    page.locator("dialog select[name=route_code]").select_option(code)
+    page.get_by_label("Reason").fill("the road is closed by snow")
+    page.locator("dialog").get_by_role("button", name="Record").click()
+    expect(page.locator("dialog")).to_be_hidden()
+    wait_until(lambda: scene.read()["route_code"] == code, 30, "the route in force")
+    declared = people.customs.get(f"/deliveries/{scene.delivery}/route")["routes"]
+    assert [route["code"] for route in declared][1:] == [code]
     assert visit.faults == []
 
 
