@@ -148,7 +148,8 @@ class Load:
         self, member: Member, round_: int, t_ms: int, rng: random.Random, **more: Any
     ) -> Incoming:
         """A device's signed message of one record. ``more``: fields besides those of every one."""
-        body = _record(round_ + 1, t_ms, self._place(member, t_ms, rng), rng)
+        driven_m = self._driven(member, t_ms) * KM_PER_DEGREE * 1000
+        body = _record(round_ + 1, t_ms, self._place(member, t_ms, rng), driven_m, rng)
         if member.kind == "seal":
             body["seal"] = CUT["seal"] | {"rope": "in"}
         topic = topic_of(member.id, member.kind, "tlm")
@@ -161,17 +162,23 @@ class Load:
     def _place(self, member: Member, t_ms: int, rng: random.Random) -> tuple[float, float]:
         # Degrees stand for the way: the load needs places along a line, not a drive.
         line = lines()[member.way % ROUTES]
-        driven_s = (t_ms - to_ms(self.begin)) / 1000
-        speed = 0.0 if member.way % CROOKED == 1 else SPEED_KMH / 3600 / KM_PER_DEGREE
+        part = (t_ms - to_ms(self.begin)) / 1000 / self.span_s
         start = (member.way * 0.618) % 1 * 0.6 * line.length
-        x, y = line.place(start + driven_s * speed)
-        away = member.way % CROOKED == 0 and 0.3 < driven_s / self.span_s < 0.8
+        x, y = line.place(start + self._driven(member, t_ms))
+        away = member.way % CROOKED == 0 and 0.3 < part < 0.8
         noise_deg = 5 / 1000 / KM_PER_DEGREE
         lat = y + (0.03 if away else 0) + rng.gauss(0, noise_deg)
         return x + rng.gauss(0, noise_deg) / cos(radians(y)), lat
 
+    def _driven(self, member: Member, t_ms: int) -> float:
+        """How far a device has come, in degrees."""
+        speed = 0.0 if member.way % CROOKED == 1 else SPEED_KMH / 3600 / KM_PER_DEGREE
+        return (t_ms - to_ms(self.begin)) / 1000 * speed
 
-def _record(seq: int, t_ms: int, place: tuple[float, float], rng: random.Random) -> dict[str, Any]:
+
+def _record(
+    seq: int, t_ms: int, place: tuple[float, float], driven_m: float, rng: random.Random
+) -> dict[str, Any]:
     """A record with all that a vehicle unit sends."""
     return {
         **{"v": 1, "gen": 0, "seq": seq, "ts": t_ms + 123, "tq": "gnss"},
@@ -181,7 +188,7 @@ def _record(seq: int, t_ms: int, place: tuple[float, float], rng: random.Random)
             **{"alt": 812, "spd": round(rng.uniform(60, 80), 1), "hdg": 84, "hdop": 0.9},
             **{"sat": 11, "acc": 5, "src": "gnss", "jam": 0, "spoof": 0},
         },
-        "mot": {"ign": True, "mov": True, "odo": 1_234_567 + seq * 1_166},
+        "mot": {"ign": True, "mov": True, "odo": 1_234_567 + round(driven_m)},
         "pwr": {"ext": 24_100, "bat": 87, "chg": False},
         "net": {"rssi": -71, "mcc": 401, "mnc": 1, "lac": 711, "cid": 12_345},
         "sleep_s": 0,
