@@ -146,15 +146,21 @@ VERSION = "5"
 """Of the rules and their stored state, recorded with each finding. A state of another version is
 not read: the delivery is folded anew."""
 
-_ASKED: dict[int, tuple[Detector[Any], ...]] = {}
+_PAIRS = tuple((int(pair.looks), pair) for pair in PAIRS)
+_FINISH = tuple((detector.rule.code, detector.finish) for detector in DETECTORS)
+
+Asked = tuple[str, Struct, Callable[[Any, Step, Scene], tuple[Any, Findings]]]
+"""A detector as the fold asks it: its code, its first state, its step."""
+
+_ASKED: dict[int, tuple[Asked, ...]] = {}
 """The detectors to ask about a step, by what it shows: there are few combinations."""
 
 
-def _asked(bits: int) -> tuple[Detector[Any], ...]:
+def _asked(bits: int) -> tuple[Asked, ...]:
     asked = _ASKED.get(bits)
     if asked is None:
-        asked = tuple(d for d in DETECTORS if int(d.looks) & bits)
-        _ASKED[bits] = asked
+        looking = (d for d in DETECTORS if int(d.looks) & bits)
+        asked = _ASKED[bits] = tuple((d.rule.code, d.state_type(), d.step) for d in looking)
     return asked
 
 
@@ -260,11 +266,10 @@ class _Folding:
     def __init__(self, state: Fold, scenery: Scenery) -> None:
         self.state = state
         self.scenery = scenery
-        self.watched = scenery.watched
         self.bound = {device.id: device for device in scenery.plan.devices}
         self.limits = scenery.limits_at(state.upto_ms)
         self.pair_scene = scenery.of_pairs(self.limits)
-        self.pairs = state.pairs
+        self.pairs = dict(state.pairs)
         self.hands: dict[str, _Hand] = {}
 
     def hand(self, name: str) -> _Hand:
@@ -301,19 +306,18 @@ class _Folding:
         """Show a step to every detector that looks at such."""
         bits = shows(step)
         found: Findings = ()
-        states = hand.states
-        for detector in _asked(bits):
-            code = detector.rule.code
+        states, scene = hand.states, hand.scene
+        for code, first, look in _asked(bits):
             before = states.get(code)
             if before is None:
-                before = detector.state_type()
-            after, over = detector.step(before, step, hand.scene)
+                before = first
+            after, over = look(before, step, scene)
             if after is not before:
                 states[code] = after
             if over:
                 found += over
-        for pair in PAIRS:
-            if int(pair.looks) & bits:
+        for looks, pair in _PAIRS:
+            if looks & bits:
                 found += self._take_pair(pair, step)
         self._keep(hand, step)
         return found
@@ -323,7 +327,7 @@ class _Folding:
         before = self.pairs.get(code) or pair.state_type()
         after, over = pair.step(before, step, self.pair_scene)
         if after is not before:
-            self.pairs = {**self.pairs, code: after}
+            self.pairs[code] = after
         return over
 
     def _keep(self, hand: _Hand, step: Step) -> None:
@@ -335,7 +339,7 @@ class _Folding:
             fix = seen.fix
             hand.newest = Newest(t_ms=seen.t_ms, fix=fix, place=step.place, moving=seen.moving)
             if fix.zones or fix.crossed:
-                hand.visits = _visited(hand.visits, seen, self.watched)
+                hand.visits = _visited(hand.visits, seen, self.scenery.watched)
         if not hand.moved:
             hand.moved = _is_moving(step)
         if seen.kind == "seal":
@@ -445,22 +449,24 @@ def present(state: Fold, scenery: Scenery) -> Present:
     clocks: list[int] = []
     for step in _waiting(folding):
         found.extend(folding.take(folding.hand(step.observation.device), step))
+    ended: dict[str, DeviceFold | _Hand] = {}
     for bound in scenery.plan.devices:
-        if bound.id not in state.devices:
+        device = folding.hands.get(bound.id) or state.devices.get(bound.id)
+        if device is None:
             continue
-        hand = folding.hand(bound.id)
-        found.extend(_going_on(hand))
-        clocks.extend(_clocks(hand))
+        ended[bound.id] = device
+        scene = scenery.of(bound, folding.limits)
+        found.extend(_going_on(device.states, scene))
+        clocks.extend(_clocks(device.states, scene))
     for pair in PAIRS:
         pair_state = folding.pairs.get(pair.rule.code)
         if pair_state is not None:
             found.extend(pair.finish(pair_state, folding.pair_scene))
-    hands = folding.hands
     return Present(
         findings=tuple(found),
-        newest={name: h.newest for name, h in hands.items() if h.newest is not None},
-        visits={name: h.visits for name, h in hands.items() if h.visits},
-        seals={name: h.seal for name, h in hands.items() if h.seal is not None},
+        newest={name: d.newest for name, d in ended.items() if d.newest is not None},
+        visits={name: d.visits for name, d in ended.items() if d.visits},
+        seals={name: d.seal for name, d in ended.items() if d.seal is not None},
         pairs=folding.pairs,
         next_clock_ms=_next(clocks, scenery.now_ms),
     )
@@ -482,20 +488,21 @@ def _waiting(folding: _Folding) -> list[Step]:
     return steps
 
 
-def _going_on(hand: _Hand) -> Findings:
+def _going_on(states: Mapping[str, Struct], scene: Scene) -> Findings:
     """What every detector says is still going on."""
     found: Findings = ()
-    for detector in DETECTORS:
-        state = hand.states.get(detector.rule.code)
+    for code, finish in _FINISH:
+        state = states.get(code)
         if state is not None:
-            found += detector.finish(state, hand.scene)
+            ending = finish(state, scene)
+            if ending:
+                found += ending
     return found
 
 
-def _clocks(hand: _Hand) -> list[int]:
+def _clocks(states: Mapping[str, Struct], scene: Scene) -> list[int]:
     """When silence begins, and when it has lasted long enough to weigh more."""
-    scene = hand.scene
-    state = cast(SilenceState, hand.states.get(silence.rule.code) or SilenceState())
+    state = cast(SilenceState, states.get(silence.rule.code) or SilenceState())
     due_ms = deadline_ms(state, scene)
     if due_ms is None or state.last_ms is None or scene.device.to_ms is not None:
         return []
