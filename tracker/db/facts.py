@@ -82,14 +82,33 @@ _PLACE: LiteralString = (
 
 # Far from it the foot lies d * d * tan(lat) / 2R beside the true one, and the distance to it is too
 # long by up to 0.3 % at 1,000 km in the north: there the piece is measured whole, as the geodesics
-# between its points, which are a kilometre apart.
-_FAR_PLACE: LiteralString = (
-    "ARRAY["
-    + _ALONG
-    + """,
+# between its points, which are a kilometre apart. That is dear; since the planar foot lies on the
+# piece too, the distance to it is too long by the piece's length at most, and only those pieces are
+# measured that may be the nearest, or the place meant.
+_FAR_PLACES: LiteralString = (
+    """
+    SELECT array_agg(ARRAY[
+        p.along_m,
         ST_Distance(ST_Transform(p.geom_plane, 4326)::geography, fix.pt::geography),
         p.half_width_m
-    ]
+    ]) AS places
+    FROM (
+        SELECT at_foot.*, min(at_foot.foot_m) OVER () AS least_m
+        FROM (
+            SELECT p.geom_plane, p.length_m, p.half_width_m,"""
+    + _ALONG
+    + """ AS along_m,
+                ST_Distance(
+                    ST_Transform(ST_ClosestPoint(p.geom_plane, fix.plane), 4326)::geography,
+                    fix.pt::geography
+                ) AS foot_m
+            FROM route_pieces p
+            WHERE p.route_id = fix.route_id AND ST_DWithin(p.geom_plane, fix.plane, """
+    + _REACH.replace("{d}", "nearest.d")
+    + """)
+        ) at_foot
+    ) p
+    WHERE p.foot_m <= p.least_m + p.length_m + fix.slack_m
 """
 )
 
@@ -163,15 +182,9 @@ CROSS JOIN LATERAL (
     ORDER BY p.geom_plane <-> fix.plane
     LIMIT 1
 ) AS nearest
-CROSS JOIN LATERAL (
-    SELECT array_agg("""
-    + _FAR_PLACE
-    + """) AS places
-    FROM route_pieces p
-    WHERE p.route_id = fix.route_id AND ST_DWithin(p.geom_plane, fix.plane, """
-    + _REACH.replace("{d}", "nearest.d")
-    + """)
-) AS near
+CROSS JOIN LATERAL ("""
+    + _FAR_PLACES
+    + """) AS near
 """
     + _ZONED
     + "ORDER BY fix.i"
