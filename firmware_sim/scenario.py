@@ -225,7 +225,7 @@ class DeparturesSpec(_Part):
 
 class DeadlineSpec(_Part):
     """Hours after the departure; or minutes after the delivery is registered, which lets it pass
-    while a trip of the past is played (a past deadline cannot be registered). By default what the
+    while a trip of the past is played. By default what the
     road takes at 35 km/h, and 12 hours. Never is it less than a day ahead, but by `minutes_ahead`.
     """
 

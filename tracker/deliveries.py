@@ -250,22 +250,26 @@ def check_plan_times(
 ) -> list[FieldError]:
     """Check the times of a delivery to be declared; returns warnings.
 
-    The planned departure may lie in the past, as far as it likes: paper came first. One farther
-    back than a release may be recorded is odd, and said. A deadline in the past never is meant.
+    Both may lie in the past: paper came first, or a recorded trip is replayed; that a deadline has
+    passed is said. One from before any release that may still be recorded is a wrong date; a
+    departure planned then is odd, and said.
 
     Raises:
         Invalid: naming each field and what to do.
     """
-    if deadline <= now:
-        raise _invalid("deadline", "lies in the past; give the time by which it must arrive")
-    if scheduled_departure is None:
-        return []
-    if deadline <= scheduled_departure:
+    back = f"lies more than {_days(backdating)} days back"
+    too_far = f"{back}, farther than a release may be recorded; {BACKDATING_SETTING} sets how far"
+    if deadline < now - backdating:
+        raise _invalid("deadline", too_far)
+    if scheduled_departure is not None and deadline <= scheduled_departure:
         raise _invalid("deadline", "must lie after scheduled_departure; give a later one")
-    if scheduled_departure >= now - backdating:
-        return []
-    text = f"lies more than {_days(backdating)} days back, farther than a release may be recorded"
-    return [_body("scheduled_departure", f"{text}; {BACKDATING_SETTING} sets how far")]
+    warnings = []
+    if deadline <= now:
+        text = "lies in the past; check it, unless what is over is entered after the fact"
+        warnings.append(_body("deadline", text))
+    if scheduled_departure is not None and scheduled_departure < now - backdating:
+        warnings.append(_body("scheduled_departure", too_far))
+    return warnings
 
 
 def _invalid(field: str, text: str) -> Invalid:

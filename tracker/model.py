@@ -387,7 +387,8 @@ class Periods(Struct, frozen=True, kw_only=True):
 
 
 class BoundDevice(Struct, frozen=True, kw_only=True):
-    """A device bound to a delivery: from release until arrival (None: still bound)."""
+    """A device bound to a delivery: from release until arrival (None: still bound), both included:
+    a record made at that very moment is the delivery's."""
 
     id: str
     kind: Literal["seal", "gps"]

@@ -51,7 +51,7 @@ _REFUSALS: Final[dict[int, tuple[str, str, str, tuple[str, ...]]]] = {
     422: (
         "invalid",
         "A field cannot be accepted as it stands.",
-        "lies in the past; give the time by which it must arrive",
+        "must lie after scheduled_departure; give a later one",
         ("body", "deadline"),
     ),
     429: ("too-many-attempts", "Too many failed log-ins.", "try again in 280 s", ()),

@@ -373,11 +373,12 @@ class StoredRecord(Struct, frozen=True):
     body: bytes
 
 
-# records_after: all records of bound devices, within each binding, after the newest state. Times as
-# milliseconds and numbers for names, in binary: this is the widest road in the database. The later
-# of the two beginnings as one bound, else the index would be read from the binding's start each
-# time; no t* is more than 5 min after its reception (`clocks.FUTURE_MS`), which leaves out the
-# partitions from before.
+# records_after: all records of bound devices, within each binding, after the newest state. A record
+# made at the very moment at which the binding ends is in it: an arrival is often recorded with the
+# time of the record that shows it. Times as milliseconds and numbers for names, in binary: this is
+# the widest road in the database. The later of the two beginnings as one bound, else the index
+# would be read from the binding's start each time; no t* is more than 5 min after its reception
+# (`clocks.FUTURE_MS`), which leaves out the partitions from before.
 _RECORDS = """
 SELECT c.n, t.device_no, (date_part('epoch', t.received_at) * 1000)::bigint,
        (date_part('epoch', t.t_star) * 1000)::bigint, t.flags, t.body
@@ -389,14 +390,14 @@ FROM (
     JOIN bindings b USING (delivery_id) WHERE b.bound_from IS NOT NULL
     OFFSET 0
 ) c
-JOIN telemetry t ON t.device_no = c.device_no AND t.t_star >= c.since AND t.t_star < c.until
+JOIN telemetry t ON t.device_no = c.device_no AND t.t_star >= c.since AND t.t_star <= c.until
     AND t.t_star > c.after AND t.received_at >= c.since - interval '5 minutes'
 """
 
 # timeless_records: records without t* take that of the nearest lower number of their generation
-# that has one, else of the nearest higher (detection.md); they are few, and have their own index. Of
-# a generation in which no record has a time, those that came while the device was bound stand at the
-# beginning of the binding: a seal that never knew the time may have been cut all the same.
+# that has one, else of the nearest higher (detection.md); they are few, and have their own index.
+# Of a generation in which no record has a time, those that came while the device was bound stand at
+# the beginning of the binding: a seal that never knew the time may have been cut all the same.
 _TIMELESS = """
 SELECT c.n, t.device_no, (extract(epoch FROM t.received_at) * 1000)::bigint,
        (extract(epoch FROM n.t_star) * 1000)::bigint, t.flags, t.body
@@ -412,11 +413,11 @@ CROSS JOIN LATERAL (
          WHERE h.device_no = t.device_no AND h.gen = t.gen AND h.seq > t.seq
            AND h.t_star IS NOT NULL ORDER BY h.seq LIMIT 1),
         CASE WHEN t.received_at >= b.bound_from
-             AND t.received_at < coalesce(b.bound_to, 'infinity') THEN b.bound_from END
+             AND t.received_at <= coalesce(b.bound_to, 'infinity') THEN b.bound_from END
     ) AS t_star
 ) AS n
 WHERE b.bound_from IS NOT NULL
-  AND n.t_star >= b.bound_from AND n.t_star < coalesce(b.bound_to, 'infinity')
+  AND n.t_star >= b.bound_from AND n.t_star <= coalesce(b.bound_to, 'infinity')
 """
 
 

@@ -43,7 +43,7 @@ FROM bindings b
 JOIN devices v USING (device_no)
 JOIN telemetry t ON t.device_no = b.device_no
     AND coalesce(t.t_star, t.received_at) >= b.bound_from
-    AND coalesce(t.t_star, t.received_at) < coalesce(b.bound_to, 'infinity')
+    AND coalesce(t.t_star, t.received_at) <= coalesce(b.bound_to, 'infinity')
 LEFT JOIN signed_messages m ON m.device_no = t.device_no AND m.id = t.message_id
 WHERE b.delivery_id = %s AND b.bound_from IS NOT NULL
 ORDER BY v.id, t.gen, t.seq
@@ -100,7 +100,7 @@ _PARTS: dict[str, LiteralString] = {
         JOIN devices v ON v.id = q.device_id
         JOIN bindings b ON b.device_no = v.device_no AND b.delivery_id = %(id)s
             AND q.received_at >= b.bound_from
-            AND q.received_at < coalesce(b.bound_to, 'infinity')
+            AND q.received_at <= coalesce(b.bound_to, 'infinity')
         ORDER BY q.id""",
     "routes": """
         SELECT r.id, r.code, r.name, r.corridor_m, r.legs, r.checkpoints, r.length_m, w.from_t,

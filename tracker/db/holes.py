@@ -80,7 +80,7 @@ CROSS JOIN LATERAL (
         ORDER BY t.seq LIMIT %(later)s
     ) AS l
 ) AS later
-WHERE after.t_star >= b.since AND after.t_star < b.until
+WHERE after.t_star >= b.since AND after.t_star <= b.until
 ORDER BY b.delivery_id, b.device, h.gen, h.first
 """
 

@@ -28,7 +28,7 @@ WITH seen AS (
     FROM bindings b
     JOIN telemetry t ON t.device_no = b.device_no
         AND t.t_star BETWEEN %(since)s AND %(until)s
-        AND t.t_star >= b.bound_from AND t.t_star < coalesce(b.bound_to, 'infinity')
+        AND t.t_star >= b.bound_from AND t.t_star <= coalesce(b.bound_to, 'infinity')
     WHERE b.delivery_id = %(id)s AND b.bound_from IS NOT NULL AND t.geom IS NOT NULL
     ORDER BY abs(extract(epoch FROM t.t_star - %(at)s)), t.t_star
     LIMIT 1
@@ -61,7 +61,7 @@ SELECT max(apart) FROM (
     FROM bindings b
     JOIN telemetry t ON t.device_no = b.device_no
         AND t.t_star BETWEEN %(since)s AND %(until)s
-        AND t.t_star >= b.bound_from AND t.t_star < coalesce(b.bound_to, 'infinity')
+        AND t.t_star >= b.bound_from AND t.t_star <= coalesce(b.bound_to, 'infinity')
     WHERE b.delivery_id = %(id)s AND b.bound_from IS NOT NULL AND t.geom IS NOT NULL
     GROUP BY t.device_no HAVING count(*) > 1
 ) AS devices

@@ -206,7 +206,7 @@ def _mark(conn: Connection, spans: Sequence[tuple[int, datetime, datetime]]) -> 
         SELECT DISTINCT b.delivery_id, %s::timestamptz
         FROM unnest(%s::int[], %s::timestamptz[], %s::timestamptz[]) AS w (device_no, since, until)
         JOIN bindings b USING (device_no)
-        WHERE b.bound_from <= w.until AND w.since < coalesce(b.bound_to, 'infinity')
+        WHERE b.bound_from <= w.until AND w.since <= coalesce(b.bound_to, 'infinity')
         """,
         (FOREVER, *map(list, zip(*spans, strict=True))),
     )
@@ -225,8 +225,8 @@ SELECT b.delivery_id, d.id, r.reason,
 FROM bindings b
 JOIN refusals r ON r.device_no = b.device_no
     AND r.at_slot > b.bound_from - interval '1 hour'
-    AND r.at_slot < coalesce(b.bound_to, 'infinity')
-    AND r.to_t >= b.bound_from AND r.from_t < coalesce(b.bound_to, 'infinity')
+    AND r.at_slot <= coalesce(b.bound_to, 'infinity')
+    AND r.to_t >= b.bound_from AND r.from_t <= coalesce(b.bound_to, 'infinity')
 JOIN devices d ON d.device_no = b.device_no
 WHERE b.delivery_id = ANY(%s::uuid[])
 ORDER BY b.delivery_id, r.first_at, d.id, r.reason

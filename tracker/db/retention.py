@@ -116,7 +116,7 @@ def hold_cases(conn: Connection, week: Week, before: datetime) -> int:
 _HELD: LiteralString = """
 EXISTS (
     SELECT 1 FROM held_bindings b WHERE b.device_no = t.device_no
-    AND ((t.t_star >= b.bound_from AND t.t_star < b.bound_to)
+    AND ((t.t_star >= b.bound_from AND t.t_star <= b.bound_to)
          OR (t.t_star IS NULL AND t.received_at >= b.bound_from - interval '5 minutes'))
 )
 """
@@ -235,7 +235,7 @@ def retire(conn: Connection, week: Week) -> list[UUID]:
           AND NOT EXISTS (SELECT 1 FROM held_bindings h WHERE h.delivery_id = b.delivery_id)
           AND EXISTS (
               SELECT 1 FROM {} t WHERE t.device_no = b.device_no
-              AND t.t_star >= b.bound_from AND t.t_star < coalesce(b.bound_to, 'infinity'))
+              AND t.t_star >= b.bound_from AND t.t_star <= coalesce(b.bound_to, 'infinity'))
         ON CONFLICT (delivery_id) DO UPDATE
             SET retired_at = now(), next_clock_at = NULL WHERE delivery_state.retired_at IS NULL
         RETURNING delivery_id

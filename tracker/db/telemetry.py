@@ -440,7 +440,7 @@ def _mark(
         JOIN bindings b USING (device_no)
         WHERE b.device_no = ANY(%(no)s::int[])  -- says it again, for the quicker index
           AND b.bound_from IS NOT NULL AND b.bound_from <= to_timestamp(t.high / 1000.0::float8)
-          AND (b.bound_to IS NULL OR b.bound_to > to_timestamp(t.low / 1000.0::float8))
+          AND (b.bound_to IS NULL OR b.bound_to >= to_timestamp(t.low / 1000.0::float8))
         GROUP BY b.delivery_id
         UNION ALL
         SELECT DISTINCT b.delivery_id, NULL::timestamptz

@@ -121,7 +121,7 @@ def _episodes(refusals: Iterable[Refusal], plan: DeliveryPlan, quiet_ms: int) ->
 
 def _within(refusal: Refusal, device: BoundDevice) -> bool:
     return refusal.to_ms >= device.from_ms and (
-        device.to_ms is None or refusal.from_ms < device.to_ms
+        device.to_ms is None or refusal.from_ms <= device.to_ms
     )
 
 

@@ -39,21 +39,29 @@ class Missing(Struct, frozen=True, kw_only=True):
 def holes_within(device: BoundDevice, holes: Iterable[Hole]) -> list[Missing]:
     """The holes of a device that lie within its binding by their neighbours' t*, in order.
 
-    Below the first number of all there is no neighbour: those records were made before it, and on
-    this delivery no earlier than its beginning.
+    Below the first number of all there is no neighbour: a device that was used before begins its
+    first delivery with any number. Those records are this delivery's, from its beginning on, only
+    if the device can have made so many since then, at its period under way.
     """
     found = []
     for hole in holes:
         if hole.device != device.id or hole.after_ms is None:
             continue
-        if hole.before_ms is None and hole.seqs[0] != 1:
-            continue  # its neighbour is gone: where it begins cannot be told
+        if hole.before_ms is None and not _made_since(device, hole):
+            continue  # where it begins cannot be told, or lies before the delivery
         # A clock put back between the two makes the later number the earlier time.
         ends = (device.from_ms if hole.before_ms is None else hole.before_ms, hole.after_ms)
         start_ms, end_ms = min(ends), max(ends)
-        if start_ms >= device.from_ms and (device.to_ms is None or end_ms < device.to_ms):
+        if start_ms >= device.from_ms and (device.to_ms is None or end_ms <= device.to_ms):
             found.append(Missing(start_ms=start_ms, end_ms=end_ms, holes=(hole,)))
     return sorted(found, key=lambda m: (m.start_ms, m.end_ms, m.holes[0].gen, m.holes[0].seqs))
+
+
+def _made_since(device: BoundDevice, hole: Hole) -> bool:
+    """Whether the first numbers of all can have been made since the device was bound."""
+    assert hole.after_ms is not None
+    least_ms = hole.seqs[1] * device.periods.moving_s * 1000
+    return hole.seqs[0] == 1 and hole.after_ms - device.from_ms >= least_ms
 
 
 def missed(hole: Hole, now_ms: int, wait_ms: int) -> bool:

@@ -127,7 +127,7 @@ def test_reasons_and_devices_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("minute", "counts"), [(-1, False), (0, True), (59.9, True), (60, False), (61, False)]
+    ("minute", "counts"), [(-1, False), (0, True), (59.9, True), (60, True), (61, False)]
 )
 def test_only_what_falls_into_the_binding_counts(minute: float, counts: bool) -> None:
     during = plan(bound(until=60))

@@ -73,7 +73,8 @@ def test_the_clock_wakes_when_it_is_a_day_old() -> None:
     [
         ({"before_s": 0, "after_s": 499.999}, True),
         ({"before_s": -0.001, "after_s": 100}, False),
-        ({"before_s": 100, "after_s": 500}, False),
+        ({"before_s": 100, "after_s": 500}, True),
+        ({"before_s": 100, "after_s": 500.001}, False),
         ({"before_s": 100, "after_s": None}, False),
         ({"before_s": None, "after_s": 100}, False),
     ],
@@ -83,8 +84,14 @@ def test_within_the_binding_by_its_neighbours(neighbours: dict[str, Any], within
 
 
 def test_numbers_missing_from_the_first_on_begin_with_the_binding() -> None:
-    assert gaps(hole(1, 4, before_s=None)) == [(0, 200)]
+    assert gaps(hole(1, 4, before_s=None, after_s=240)) == [(0, 240)]
     assert gaps(hole(1, 4, before_s=None, after_s=-10)) == []
+
+
+def test_a_device_that_was_used_before_has_lost_nothing() -> None:
+    # It makes a record a minute: four take it as many.
+    assert gaps(hole(1, 4, before_s=None, after_s=239.999)) == []
+    assert gaps(hole(1, 999, before_s=None, after_s=0, final=True)) == []
 
 
 def test_another_devices_are_not_ours() -> None:
@@ -98,12 +105,12 @@ def test_each_hole_is_told_apart_though_they_share_a_neighbour() -> None:
 
 def test_spans_that_overlap_are_one() -> None:
     first = hole(final=True)
-    second = hole(1, 9, gen=1, before_s=None, after_s=150)
+    second = hole(1, 2, gen=1, before_s=None, after_s=150)
     found = only(second, first)
     assert (seconds(found.start_ms), seconds(found.end_ms)) == (0, 200)
     assert found.evidence == {
-        "missing": 11,
-        "ranges": [{"gen": 0, "seqs": [[3, 4]]}, {"gen": 1, "seqs": [[1, 9]]}],
+        "missing": 4,
+        "ranges": [{"gen": 0, "seqs": [[3, 4]]}, {"gen": 1, "seqs": [[1, 2]]}],
         "final": False,
     }
 
