@@ -204,7 +204,7 @@ case(
         rec(6, 120, 2500),
         rec(7, 180, 3200),
     ],
-    ignore={D},
+    ignore={D, "spoofing_suspected"},
 )
 
 # stops

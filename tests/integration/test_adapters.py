@@ -247,7 +247,7 @@ def test_a_seal_with_a_dead_clock_is_heard_at_the_servers_time(world: World) -> 
 
 def test_order_and_repetition_change_nothing(world: World) -> None:
     """The order law, with half of the trip sent late and some of it twice."""
-    trip = [position(n, 76.0 + n * 0.01, lat=43.55 if 10 <= n < 20 else 43.5) for n in range(30)]
+    trip = [position(n, 76.0 + n * 0.01, lat=43.52 if 10 <= n < 20 else 43.5) for n in range(30)]
     trip[25]["position"]["attributes"]["alarm"] = "removing"
     delivery = world.delivery([world.device("gps", id_=SEAL)])
     world.store(forward(*trip[15:]))
@@ -279,7 +279,7 @@ def test_a_phone_off_its_route_is_found_and_its_track_shown(world: World) -> Non
             {
                 "_type": "location",
                 "tst": to_ms(at(n)) // 1000,
-                "lat": 43.6 if 5 <= n < 9 else 43.5,
+                "lat": 43.52 if 5 <= n < 9 else 43.5,
                 "lon": 76.0 + n * 0.01,
                 "acc": 8,
                 "vel": 48,

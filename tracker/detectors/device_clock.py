@@ -76,10 +76,17 @@ def _is_wrong(step: Step) -> bool:
     return bool(flags & _LOCAL and flags & _FROM_FIX and step.valid)
 
 
+MOST_OFF_MS = 10**15
+"""Thirty thousand years: a clock may show any number that JSON can write, also ones too large for a
+stored state; how far beyond this it is says nothing more."""
+
+
 def _wrong(state: ClockState, step: Step) -> ClockState:
     seen = step.observation
     if state.start_ms is None:
-        off_ms = None if seen.ts_ms is None or not seen.timed else seen.ts_ms - seen.t_ms
+        off_ms = None
+        if seen.ts_ms is not None and seen.timed:
+            off_ms = max(-MOST_OFF_MS, min(MOST_OFF_MS, seen.ts_ms - seen.t_ms))
         state = ClockState(start_ms=seen.t_ms, found_by=found_by(seen), at=step.here, off_ms=off_ms)
     return replace(
         state,
