@@ -168,7 +168,7 @@ def test_a_seal_and_a_vehicle_are_judged_each_for_itself(trips: Trips) -> None:
     path = [(0, 0), (300, 1200), (600, 1200), (900, 0), (1000, 0)]
     trips.publish(seal, "seal", [beside(*path)])
     trips.publish(gps, "gps", [drive(0, 900)])
-    assert trips.spans(delivery) == [(D, 300, 900), ("separation", 300, 900)]
+    assert trips.spans(delivery) == [(D, 300, 900), ("separation", 0, None)]
     found = trips.customs.anomalies(delivery)
     assert [a["device_id"] for a in found if a["code"] == D] == [seal]
     assert sorted(a["device_id"] for a in found if a["code"] == Q) == sorted([seal, gps])
