@@ -350,7 +350,8 @@ def _in_two_places(trace: Trace) -> Finding:
 
 
 def _find(seen: Whole) -> Judged:
-    if not seen.around.refusals and not seen.around.bindings:
+    around = seen.around
+    if not (around.refusals or around.bindings or around.own):
         return Judged()  # as nearly always
     refused = identity_conflicts(seen.around.refusals, seen.plan, seen.now_ms)
     clock_ms = identity_clock_ms(seen.around.refusals, seen.plan, seen.now_ms)
