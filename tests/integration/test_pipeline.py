@@ -150,14 +150,14 @@ def test_late_records_retract_a_silence_and_its_alert_says_so(world: World) -> N
 
 def test_overdue_from_the_deadline_by_the_clock(world: World) -> None:
     device = world.device()
-    delivery = world.delivery([device], deadline=at(60))
+    delivery = world.delivery([device], deadline=at(240))
     world.store([world.message(device, record(1, at(1), 76.0, 43.5, moving=False))])
     world.judge(now=at(2))
     assert world.anomalies(delivery) == []
     world.conn.execute("INSERT INTO dirty (delivery_id, from_t) VALUES (%s, now())", (delivery.id,))
-    world.judge(now=at(61))
+    world.judge(now=at(241))
     found = {a["code"]: a for a in world.anomalies(delivery)}
-    assert found["overdue"]["start_at"] == at(60)
+    assert found["overdue"]["start_at"] == at(240)
     status = world.conn.execute("SELECT status FROM deliveries").fetchone()
     assert status == ("overdue",)
 
