@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Wire = dict[str, Any]
@@ -79,24 +79,12 @@ def stopping(along_m: float, stop_s: float) -> Path:
 
 def with_(path: Path, n: int, **more: Any) -> Path:
     """The path with more in its nth record."""
-    changed = list(path)
-    one = path[n]
-    changed[n] = At(
-        t_s=one.t_s,
-        along_m=one.along_m,
-        off_m=one.off_m,
-        mov=one.mov,
-        more=merged(one.more, more),
-    )
-    return changed
+    return [replace(a, more=merged(a.more, more)) if i == n else a for i, a in enumerate(path)]
 
 
 def moved(path: Path, numbers: Sequence[int], off_m: float) -> Path:
     """The path with some records so far east of the line."""
-    return [
-        At(t_s=a.t_s, along_m=a.along_m, off_m=off_m if n in numbers else a.off_m, more=a.more)
-        for n, a in enumerate(path)
-    ]
+    return [replace(a, off_m=off_m) if n in numbers else a for n, a in enumerate(path)]
 
 
 def merged(a: Wire, b: Wire) -> Wire:
@@ -266,6 +254,35 @@ def _honest() -> Path:
     return [*before, *rest, *after, *stay(after[-1].t_s + 60, after[-1].t_s + 240, WAY_M)]
 
 
+def _night() -> Path:
+    before = drive(0, 0, REST_M - MINUTE_M)
+    rest = stay(before[-1].t_s + 60, before[-1].t_s + 60 + 3 * 3600, REST_M)
+    return [*before, *rest, *drive(rest[-1].t_s + 60, REST_M + MINUTE_M)]
+
+
+def _thinned(sent: list[Wire], moving_s: int, parked_s: int) -> list[Any]:
+    """At the periods of a device, and at each change of its motion."""
+    kept: list[Wire] = []
+    for n, r in enumerate(sent):
+        moves = r["mot"]["mov"]
+        due_s = moving_s if moves else parked_s
+        changes = n == 0 or moves is not sent[n - 1]["mot"]["mov"] or n == len(sent) - 1
+        if changes or r["ts"] - kept[-1]["ts"] >= due_s * 1000:
+            kept.append(r)
+    return whole([r | {"seq": n} for n, r in enumerate(kept, 1)])
+
+
+def seal_parked(sent: list[Wire]) -> list[Any]:
+    """As a seal reports by default."""
+    return _thinned(sent, 300, 1800)
+
+
+def gps_parked(sent: list[Wire]) -> list[Any]:
+    """As a vehicle unit reports by default."""
+    return _thinned(sent, 60, 600)
+
+
+NIGHT = _night()
 USUAL = _honest()
 STRAIGHT = drive()
 """Whose only fix in the destination's zone is the last one."""
@@ -274,6 +291,7 @@ HONEST: dict[str, Honest] = {
     "usual": Honest(path=USUAL),
     "straight": Honest(path=STRAIGHT),
     "arrival_a_minute_later": Honest(path=STRAIGHT, arrive_s=60),
+    "arrival_20_minutes_later": Honest(path=USUAL, arrive_s=1200),
     "no_notification": Honest(path=USUAL, notified=False),
     "bare": Honest(path=USUAL, seal=bare, gps=bare),
     "barest": Honest(path=USUAL, seal=barest, gps=barest),
@@ -295,6 +313,7 @@ HONEST: dict[str, Honest] = {
     "only_a_seal": Honest(path=USUAL, kinds=("seal",)),
     "only_a_gps": Honest(path=USUAL, kinds=("gps",)),
     "two_gps": Honest(path=USUAL, kinds=("seal", "gps", "gps")),
+    "parked_for_the_night": Honest(path=NIGHT, seal=seal_parked, gps=gps_parked, days=0.5),
     "short_of_a_minute": Honest(
         path=with_(with_(STRAIGHT, 9, hist=True), 20, evt={"code": "shock", "n": 1})
     ),

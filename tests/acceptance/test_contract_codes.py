@@ -17,15 +17,20 @@ from tests.acceptance.code_cases import (
     LINE,
     LON,
     REST_M,
+    STRAIGHT,
     WAY_M,
     Case,
     Honest,
     Path,
     Wire,
     box,
+    drive,
+    moved,
     place,
     records,
+    stopping,
     whole,
+    with_,
 )
 from tests.support.customs import Customs, names, rfc3339
 from tests.support.mqtt_device import MqttDevice
@@ -266,3 +271,198 @@ def test_just_below_it_is_not(lane: Lane, played: dict[str, str], name: str) -> 
     found = lane.found(played[f"{name}-under"])
     below = CASES[name].below
     assert {a["code"] for a in found} == below, [(a["code"], a["evidence"]) for a in found]
+
+
+# ---------------------------------------------------------------- codes of places
+
+
+@pytest.fixture(scope="module")
+def placed(stack: Stack) -> Lane:
+    """A line with places along it that are of no concern to the others."""
+    lane = Lane(Customs(stack, "places"), LON + 1)
+    lane.zone("forbidden", "restricted", box(5_500, 200, 700, lane.line))
+    lane.zone("gate", "terminal", box(8_500, 200, 700, lane.line))
+    lane.zone("brief", "fuel", box(15_000, 300, line=lane.line), max_dwell_s=600)
+    # Of all that is south and north of the line, and 700 m east of it.
+    west, east = place(0, -50_000, lane.line)[0], place(0, 700, lane.line)[0]
+    ring = [[west, 44.5], [east, 44.5], [east, 45.9], [west, 45.9], [west, 44.5]]
+    lane.zone("home", "territory", ring)
+    return lane
+
+
+THROUGH = (8, 9)
+"""The records between which the way goes through the mandatory checkpoint beside the line."""
+
+PLACES: dict[str, tuple[Path, set[str]]] = {
+    "by_the_book": (moved(STRAIGHT, THROUGH, 690), set()),
+    "restricted_zone": (moved(STRAIGHT, (5, 6, *THROUGH), 690), {"restricted_zone"}),
+    "checkpoint_missed": (moved(STRAIGHT, THROUGH, 450), {"checkpoint_missed"}),
+    "border_exit": (
+        moved(moved(STRAIGHT, THROUGH, 690), (20,), 730),
+        {"border_exit"},
+    ),
+    "overstay": (moved(stopping(15_000, 660), THROUGH, 690), {"overstay"}),
+    "no_overstay": (moved(stopping(15_000, 600), THROUGH, 690), set()),
+}
+SEVERITIES = {
+    "restricted_zone": ("high", "03"),
+    "checkpoint_missed": ("medium", "03"),
+    "border_exit": ("critical", "03"),
+    "overstay": ("low", None),
+    "rendezvous": ("high", "07"),
+}
+
+
+def _spans(found: list[dict[str, Any]], base_s: float) -> set[tuple[str, float, float | None]]:
+    """Code, start and end in seconds of the trip."""
+
+    def second(at: str | None) -> float | None:
+        return None if at is None else round(datetime.fromisoformat(at).timestamp() - base_s, 3)
+
+    return {(a["code"], second(a["start"]) or 0.0, second(a["end"])) for a in found}
+
+
+def test_places(placed: Lane) -> None:
+    route = {
+        "checkpoints": [
+            {"zone_code": placed.customs.code(f"gate{placed.line:g}"), "mandatory": True}
+        ]
+    }
+    base = NOW_S - DAY_S / 4
+    ids = at_once(
+        {
+            n: (lambda n=n, p=path: placed.play(n, {"seal": p, "gps": p}, base_s=base, route=route))  # type: ignore[misc]
+            for n, (path, _) in PLACES.items()
+        }
+    )
+    spans = {
+        "restricted_zone": {("restricted_zone", 360, 360)},
+        "checkpoint_missed": {("checkpoint_missed", 840, None)},
+        "border_exit": {("border_exit", 1200, 1260)},
+        "overstay": {("overstay", 900 + 600, 900 + 660)},
+    }
+    for name, (_, wanted) in PLACES.items():
+        found = placed.found(ids[name])
+        assert {a["code"] for a in found} == wanted, (
+            name,
+            [(a["code"], a["evidence"]) for a in found],
+        )
+        assert _spans(found, base) == spans.get(name, set()), name
+        assert {(a["severity"], a["eaeu_code"]) for a in found} == {SEVERITIES[c] for c in wanted}
+
+
+def test_rendezvous(placed: Lane) -> None:
+    base = NOW_S - DAY_S / 4
+    route = {"corridor_m": 1000}
+    works = {}
+    for n, (along_m, after_s) in enumerate(
+        [(24_000, 0), (24_000, 360), (26_000, 0), (26_000, 420)]
+    ):
+        path = stopping(along_m, 960)
+        works[str(n)] = lambda n=n, p=path, s=base + after_s: placed.play(  # type: ignore[misc]
+            f"meets{n}", {"seal": p, "gps": p}, base_s=s, route=route
+        )
+    ids = at_once(works)
+    for n in "01":
+        found = placed.found(ids[n])
+        assert {a["code"] for a in found} == {"unauthorised_stop", "rendezvous"}, found
+        (met,) = [a for a in found if a["code"] == "rendezvous"]
+        assert (met["basis"], met["severity"], met["eaeu_code"]) == (
+            "fleet",
+            *SEVERITIES["rendezvous"],
+        )
+        assert ids["1" if n == "0" else "0"] in str(met["evidence"])
+    for n in "23":
+        assert placed.codes(ids[n]) == {"unauthorised_stop"}
+
+
+# ---------------------------------------------------------------- codes of identity and people
+
+
+def test_another_body_of_a_record_is_a_conflict(lane: Lane) -> None:
+    base = NOW_S - DAY_S / 4
+    for name, codes in (("other-body", {"identity_conflict"}), ("same-body", set())):
+        device = lane.customs.device(name, "gps")
+        id_ = lane.declare([device], NOW_S + DAY_S)
+        lane.release(id_, base)
+        sent = records(STRAIGHT, round(base * 1000), "gps")
+        lane.send(device, "gps", whole(sent))
+        again = sent[9] | ({"hist": True} if not codes else {"pwr": {"bat": 55}})
+        lane.send(device, "gps", [[*sent[10:20], again]])
+        assert lane.codes(id_) == codes, name
+        lane.arrive(id_, base + STRAIGHT[-1].t_s)
+        assert lane.codes(id_) == codes, name
+
+
+def test_an_officer_reseals(lane: Lane) -> None:
+    base = NOW_S - DAY_S / 4
+    path = with_(with_(STRAIGHT, 15, evt={"code": "rope_cut"}), 15, seal={"rope": "cut"})
+    path = with_(path, 16, seal={"rope": "cut"})
+    seal, gps = lane.customs.device("resealed-s", "seal"), lane.customs.device("resealed-g", "gps")
+    id_ = lane.declare([seal, gps], NOW_S + DAY_S)
+    lane.release(id_, base)
+    lane.send(seal, "seal", whole(records(path, round(base * 1000), "seal")))
+    lane.send(gps, "gps", whole(records(STRAIGHT, round(base * 1000), "gps")))
+    assert lane.codes(id_) == {"seal_cut", "seal_state_conflict"}
+    lane.customs.post(f"/deliveries/{id_}/reseal", {"at": text(base + 990)})
+    lane.customs.settle(id_)
+    answer = lane.arrive(id_, base + STRAIGHT[-1].t_s, [seal])
+    assert answer["contradictions"] == []
+    assert _spans(lane.found(id_), base) == {("seal_cut", 900, 990)}
+
+
+def test_an_arrival_elsewhere(lane: Lane) -> None:
+    path = drive(0, 0, 24_000)
+    id_ = lane.play("elsewhere", {"seal": path, "gps": path}, deadline_s=NOW_S + DAY_S)
+    (found,) = lane.found(id_)
+    assert (found["code"], found["severity"], found["eaeu_code"]) == (
+        "arrival_mismatch",
+        "high",
+        "07",
+    )
+    alerts = lane.customs.get("/alerts", delivery_id=id_)["items"]
+    assert [a["code"] for a in alerts if a["status"] != "retracted"] == ["arrival_mismatch"]
+
+
+# ---------------------------------------------------------------- codes of the clock
+
+
+def _under_way(lane: Lane, name: str, deadline_s: float, base_s: float) -> str:
+    path = drive(0, 0, 10_000)
+    return lane.play(
+        name, {"seal": path, "gps": path}, base_s=base_s, arrives=False, deadline_s=deadline_s
+    )
+
+
+def test_late_risk(lane: Lane) -> None:
+    base = NOW_S - 900
+    late = _under_way(lane, "late", NOW_S + 300, base)
+    in_time = _under_way(lane, "in-time", NOW_S + 7200, base)
+    (found,) = lane.found(late)
+    assert (found["code"], found["severity"], found["basis"]) == ("late_risk", "medium", "clock")
+    assert (found["status"], found["provisional"], found["eaeu_code"]) == ("open", True, None)
+    assert lane.found(in_time) == []
+
+
+def test_overdue_and_non_arrival(lane: Lane) -> None:
+    long_ago = NOW_S - 2 * DAY_S
+    deadlines = {"overdue": NOW_S - 60, "not-yet": NOW_S - DAY_S + 600, "never": NOW_S - DAY_S - 60}
+    ids = {n: _under_way(lane, n, deadline_s, long_ago) for n, deadline_s in deadlines.items()}
+    for name, id_ in ids.items():
+        wanted = {"overdue", "late_risk"} | ({"non_arrival"} if name == "never" else set())
+        found = {a["code"]: a for a in lane.found(id_)}
+        assert set(found) == wanted, name
+        assert found["overdue"]["start"] == text(deadlines[name])
+        assert (found["overdue"]["severity"], found["overdue"]["basis"]) == ("high", "clock")
+        assert lane.customs.get(f"/deliveries/{id_}")["status"] == "overdue"
+    never = {a["code"]: a for a in lane.found(ids["never"])}["non_arrival"]
+    assert (never["severity"], never["start"]) == ("critical", text(deadlines["never"] + DAY_S))
+    begun = lane.customs.post(f"/deliveries/{ids['never']}/enquiry", {"text": "called"})
+    assert begun["status"] == "enquiry"
+    answered = lane.customs.post(f"/deliveries/{ids['never']}/enquiry", {"result": "non_delivery"})
+    assert answered["status"] == "non_delivery"
+    ended = {a["code"]: a for a in lane.found(ids["never"])}["non_arrival"]
+    assert (ended["status"], ended["provisional"]) == ("closed", False)
+    # An arrival within the deadline, entered after it, takes all of it back.
+    lane.arrive(ids["not-yet"], long_ago + 600)
+    assert lane.codes(ids["not-yet"]) == {"arrival_mismatch"}

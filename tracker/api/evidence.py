@@ -14,7 +14,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Request, Response
 from fastapi.responses import FileResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.background import BackgroundTask
 
 from maps.report import delivery_report
@@ -24,6 +24,7 @@ from tracker.api.map_report import ANOMALIES, POINTS, report_on
 from tracker.api.queries import answer, locale
 from tracker.api.reader import Reader
 from tracker.api.rights import require, scope_of
+from tracker.api.schemas.common import Body as RequestBody
 from tracker.api.state import state_of
 from tracker.api.track import collection_of
 from tracker.db.connect import ReadSession, raw
@@ -165,10 +166,10 @@ def get_key(user: Caller, config: Config) -> Response:
     return Response(signer_of(config).public_pem, media_type="application/x-pem-file")
 
 
-class ReplayWanted(BaseModel):
+class ReplayWanted(RequestBody):
     """Thresholds to use instead of those in force, by name; none: the same."""
 
-    limits: dict[str, float | int] = {}
+    limits: dict[str, float | int] = Field(default_factory=dict)
 
 
 class ReplayOut(BaseModel):

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tracker.detectors.base import Detector, Findings, Looks, Rule, Scene, found_by, point
 from tracker.detectors.gaps import GapFix, gap_evidence, slack_s
-from tracker.model import Basis, Finding, FoundBy, Severity, Step
+from tracker.model import Basis, Finding, FixFacts, FoundBy, Severity, Step
 
 SILENCE = Rule(
     code="silence",
@@ -28,7 +28,8 @@ class SilenceState(Struct, frozen=True):
     """The newest record: its time, the motion last stated, and the sleep it announced.
 
     ``gen``, ``seq``: which record that is. ``fix_ms`` …: the newest valid fix, for the reasoning
-    over a gap. All in one flat struct, by position: a new one is made with every record.
+    over a gap; ``at_end``: it lies in the zone of the destination. All in one flat struct, by
+    position: a new one is made with every record.
     """
 
     last_ms: int | None = None
@@ -40,6 +41,7 @@ class SilenceState(Struct, frozen=True):
     lon: float = 0.0
     lat: float = 0.0
     progress_m: float | None = None
+    at_end: bool = False
 
     @property
     def fix(self) -> GapFix | None:
@@ -85,13 +87,18 @@ def _step(state: SilenceState, step: Step, scene: Scene) -> tuple[SilenceState, 
             found = (_closed(state, scene, step),)
     moving = state.moving if seen.moving is None else seen.moving
     fix = seen.fix
+    newest = (t_ms, moving, seen.sleep_s, seen.gen, seen.seq)
     if not step.valid or fix is None:
         where = (state.fix_ms, state.lon, state.lat, state.progress_m)
-        return SilenceState(t_ms, moving, seen.sleep_s, seen.gen, seen.seq, *where), found
+        return SilenceState(*newest, *where, state.at_end), found
     progress_m = step.place.progress_m if step.place else None
-    return SilenceState(
-        t_ms, moving, seen.sleep_s, seen.gen, seen.seq, t_ms, fix.lon, fix.lat, progress_m
-    ), found
+    at_end = bool(fix.zones) and _is_at_end(fix, scene)
+    return SilenceState(*newest, t_ms, fix.lon, fix.lat, progress_m, at_end), found
+
+
+def _is_at_end(fix: FixFacts, scene: Scene) -> bool:
+    destination = scene.plan.destination
+    return destination is not None and any(z.code == destination.zone for z in fix.zones)
 
 
 def _closed(state: SilenceState, scene: Scene, step: Step) -> Finding:
@@ -105,13 +112,20 @@ def _closed(state: SilenceState, scene: Scene, step: Step) -> Finding:
 
 
 def _finish(state: SilenceState, scene: Scene) -> Findings:
-    """Silence that lasts: until now, or until the binding ended."""
+    """Silence that lasts: until now, or until the binding ended.
+
+    What has come to the destination's zone, and is confirmed to have arrived, need not have been
+    heard of in between: there it is under customs' eyes, and devices are taken off and switched
+    off. While the arrival is not confirmed it is silent like any other.
+    """
     due_ms = deadline_ms(state, scene)
     bound_to_ms = scene.device.to_ms
     until_ms = scene.now_ms if bound_to_ms is None else min(scene.now_ms, bound_to_ms)
     if due_ms is None or until_ms <= due_ms:
         return ()
     if bound_to_ms is not None and bound_to_ms <= scene.now_ms:
+        if state.at_end and bound_to_ms == scene.plan.arrived_ms:
+            return ()
         over = _finding(state, scene, end_ms=bound_to_ms, gap_end_ms=bound_to_ms)
         return (replace(over, evidence={**over.evidence, "ended_by": "binding"}),)
     lasting = _finding(state, scene, gap_end_ms=until_ms)

@@ -112,6 +112,9 @@ def _step(state: SpoofState, step: Step, scene: Scene) -> tuple[SpoofState, Find
         return SpoofState(odo_m, seen.t_ms, state.marks), ()
     if told:
         state = _suspect(state, step, "device", seen.t_ms, step.here)
+        if state.landing is not None:
+            # From when on all is consistent is to be asked anew.
+            state = replace(state, landing=replace(state.landing, second_ms=None))
     if fix is None or not step.valid:
         return state, ()
     state, clean = _looked(state, step, fix, scene)
@@ -322,7 +325,8 @@ def _suspect(
     at: tuple[float, float] | None,
     facts: dict[str, float] | None = None,
 ) -> SpoofState:
-    """A sign of forgery: an episode begins, or goes on."""
+    """A sign of forgery: an episode begins, or goes on. A jump that was undecided when the device
+    gave its own word is where it began."""
     episode = state.episode
     if episode is None:
         episode = Suspicion(
@@ -337,6 +341,8 @@ def _suspect(
         signs = tuple(sorted({*episode.signs, sign}))
         worst = {k: max(v, episode.facts.get(k, v)) for k, v in (facts or {}).items()}
         episode = replace(episode, signs=signs, facts={**episode.facts, **worst}, clear_ms=None)
+        if sign == "jump" and start_ms < episode.start_ms and at is not None:
+            episode = replace(episode, start_ms=start_ms, lon=at[0], lat=at[1])
     return replace(state, episode=episode)
 
 

@@ -12,12 +12,14 @@ from tests.unit.detectors.trips import (
     at,
     episodes,
     findings,
+    ms,
     record,
     scenery,
     seconds,
 )
+from tests.unit.detectors.trips import zone as in_zone
 from tracker.anomalies import Fold, fold, present
-from tracker.model import Basis, Observation, Severity
+from tracker.model import Basis, Observation, PlanPost, Severity
 
 silences = partial(episodes, code="silence")
 
@@ -112,6 +114,33 @@ def test_the_clock_wakes_when_the_limit_has_passed_and_when_it_weighs_more() -> 
 def test_silence_ends_with_the_binding() -> None:
     assert silences([moving()], bound_to_s=LIMIT_MOVING_S, now_s=10**5) == []
     assert silences([moving()], bound_to_s=600, now_s=10**5) == [(0, 600)]
+
+
+@pytest.mark.parametrize(
+    ("zone", "bound_to_s", "arrived_s", "silent"),
+    [
+        ("post:B", 600, 600, False),
+        ("post:A", 600, 600, True),
+        ("post:B", 600, None, True),
+        ("post:B", 600, 900, True),
+    ],
+    ids=["arrived", "elsewhere", "not arrived", "taken off before"],
+)
+def test_at_the_destination_the_arrival_explains_it(
+    zone: str, bound_to_s: float, arrived_s: float | None, silent: bool
+) -> None:
+    post = PlanPost(code="B", kind="inland", zone="post:B", lon=0, lat=0)
+    there = at(0, moving=True, zones=[in_zone("post", zone)])
+    blind = record(60)
+    plan = {"destination": post, "arrived_ms": None if arrived_s is None else ms(arrived_s)}
+    for trip in ([there], [there, blind]):
+        found = silences(trip, bound_to_s=bound_to_s, now_s=10**5, **plan)
+        assert bool(found) is silent
+    # Until the arrival is confirmed it is silent.
+    assert silences([there], now_s=10**5, destination=post) == [(0, None)]
+    # Away from there again it is silent too.
+    away = at(60, 3_000, moving=True)
+    assert silences([there, away], bound_to_s=bound_to_s, now_s=10**5, **plan) == [(60, 600)]
 
 
 # ---------------------------------------------------------------- what could have been done

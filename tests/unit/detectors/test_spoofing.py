@@ -129,6 +129,13 @@ def test_it_is_over_ten_minutes_after_the_last_word() -> None:
     assert shown(trip) == [(0, 60)]
 
 
+def test_the_device_says_so_while_a_jump_is_undecided() -> None:
+    trip = [at(0), at(30, 100), at(60, 20_000), at(61, 20_020), record(62, event="spoof_on")]
+    trip += [at(s, 20_000 + 20 * (s - 60)) for s in range(70, 671, 30)]
+    assert shown(trip) == [(60, 70)]
+    assert shown(trip[:-1]) == [(60, None)]
+
+
 # ---------------------------------------------------------------- honest devices
 
 
