@@ -53,6 +53,7 @@ from tracker.detectors.spoofing import spoofing_suspected
 from tracker.detectors.stop import stop
 from tracker.detectors.twins import twins
 from tracker.detectors.zones import border_exit, restricted_zone
+from tracker.geodesy import distance_m
 from tracker.model import (
     Around,
     BoundDevice,
@@ -417,11 +418,21 @@ MOVING_KMH = 5.0
 """Faster than the speed a parked receiver reports by noise, slower than any driving."""
 
 
+MOVED_M = 150.0
+"""Farther from the fix before than a parked receiver's noise: the radius of a stop."""
+
+
 def _is_moving(step: Step) -> bool:
-    seen = step.observation
+    """By the device's word, else by its speed, else, if it states neither, by its way."""
+    seen, fix = step.observation, step.observation.fix
     if seen.moving is not None:
         return seen.moving
-    return step.valid and seen.fix is not None and (seen.fix.speed_kmh or 0.0) > MOVING_KMH
+    if not step.valid or fix is None:
+        return False
+    if fix.speed_kmh is not None or step.previous is None:
+        return (fix.speed_kmh or 0.0) > MOVING_KMH
+    before = step.previous
+    return distance_m((before.lon, before.lat), (fix.lon, fix.lat)) > MOVED_M
 
 
 # ---------------------------------------------------------------- the present

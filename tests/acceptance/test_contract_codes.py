@@ -23,6 +23,8 @@ from tests.acceptance.code_cases import (
     Honest,
     Path,
     Wire,
+    bare,
+    barest,
     box,
     drive,
     moved,
@@ -173,7 +175,8 @@ class Lane:
         for device, kind in devices:
             sent = records(trip.path, round(base * 1000), kind)
             self.send(device, kind, (trip.seal if kind == "seal" else trip.gps)(sent), trip.lo)
-        self.customs.settle(id_)
+        status = self.customs.settle(id_)["status"]
+        assert status == ("overdue" if arrived_s + 1800 < time.time() else "in_transit"), name
         answer = self.arrive(id_, arrived_s, [d for d, kind in devices if kind == "seal"])
         assert answer["contradictions"] == [], f"{name}: {answer['contradictions']}"
         return id_
@@ -442,6 +445,24 @@ def test_late_risk(lane: Lane) -> None:
     assert (found["code"], found["severity"], found["basis"]) == ("late_risk", "medium", "clock")
     assert (found["status"], found["provisional"], found["eaeu_code"]) == ("open", True, None)
     assert lane.found(in_time) == []
+
+
+@pytest.mark.parametrize("sends", [whole, bare, barest])
+def test_a_trip_under_way_shows_nothing(lane: Lane, sends: Callable[[list[Wire]], Any]) -> None:
+    """Whatever little its devices say; and it is seen to be on its way."""
+    path = drive(0, 0, 20_000)
+    id_ = lane.play(
+        f"live-{sends.__name__}",
+        {"seal": path, "gps": path},
+        base_s=NOW_S - path[-1].t_s,
+        arrives=False,
+        deadline_s=NOW_S + 7200,
+        sends=lambda kind, sent: sends(sent),
+    )
+    assert lane.found(id_) == []
+    shown = lane.customs.get(f"/deliveries/{id_}")
+    assert shown["status"] == "in_transit"
+    assert shown["last_position"]["lat"] == pytest.approx(place(20_000)[1])
 
 
 def test_overdue_and_non_arrival(lane: Lane) -> None:
