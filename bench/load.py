@@ -32,6 +32,10 @@ KM_PER_DEGREE = 111.2
 DELAY_MS = 900
 """From the device's clock to the server's: radio and broker."""
 
+GOLDEN = 0.6180339887498949
+"""Multiples of it, whole turns left out, spread evenly and never meet: no two vehicles stand in one
+place by accident."""
+
 CROOKED = 50
 """Of so many deliveries one leaves its corridor for a while and one stands where it may not."""
 
@@ -163,7 +167,7 @@ class Load:
         # Degrees stand for the way: the load needs places along a line, not a drive.
         line = lines()[member.way % ROUTES]
         part = (t_ms - to_ms(self.begin)) / 1000 / self.span_s
-        start = (member.way * 0.618) % 1 * 0.6 * line.length
+        start = (member.way * GOLDEN) % 1 * 0.6 * line.length
         x, y = line.place(start + self._driven(member, t_ms))
         away = member.way % CROOKED == 0 and 0.3 < part < 0.8
         noise_deg = 5 / 1000 / KM_PER_DEGREE

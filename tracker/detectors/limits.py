@@ -84,7 +84,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Charged again, and not a reading that flickers around 15."""
 
     power_cut_mv: float = 7_000.0
-    """Below this no 12 V battery starts an engine: a moving vehicle has more, so the wire is cut."""
+    """Below this no 12 V battery starts an engine: one that moves has more, so the wire is cut."""
     power_ok_mv: float = 10_000.0
     """A 12 V supply under load; clearly above what counts as cut."""
 
@@ -94,7 +94,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     """A person who knows the PIN does not mistype it more often than this: the rest is guessing."""
 
     arrival_far_m: float = 5_000.0
-    """A vehicle under a terminal's roof may lose its fix a few kilometres before; more is elsewhere."""
+    """Under a terminal's roof the fix may be lost some kilometres before; more is elsewhere."""
 
     sequence_gap_s: float = 24 * 3600.0
     """A day covers any dead zone on these roads and the upload after it."""
