@@ -36,6 +36,9 @@ _TAMPERED = frozenset(
 )
 
 
+_OF_STOPS = frozenset({"unauthorised_stop", "unloading_signature", "rendezvous"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reports:
     """When a device made its records: `made_ms[n]` is that of seq n + 1 of this gen.
@@ -101,9 +104,19 @@ def story_lines(
             yield from (_line({"type": "reports", **head, **_packed(r)}) for r in reports)
             yield _line({**fields, **head, **_about(ride)})
         elif fields["type"] == "happening":
-            yield _line({**fields, **head, "zoned": zoned(fields["lon"], fields["lat"])})
+            in_zone = zoned(fields["lon"], fields["lat"])
+            if in_zone:
+                fields["expects"] = [_allowed(expect) for expect in fields["expects"]]
+            yield _line({**fields, **head, "zoned": in_zone})
         else:
             yield _line({**fields, **head})
+
+
+def _allowed(expect: dict[str, Any]) -> dict[str, Any]:
+    """Where one may stop no stop has to be found: what a plot says of its stop becomes `may`."""
+    if expect["kind"] == "must" and expect["code"] in _OF_STOPS:
+        return {**expect, "kind": "may"}
+    return expect
 
 
 def _deadline(ride: Ride) -> Iterator[dict[str, Any]]:

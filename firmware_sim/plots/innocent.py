@@ -189,7 +189,7 @@ class DeviceSwap(PlacedPlot):
             kind="reseal",
             at_m=at_m,
             after_s=half_s,
-            fields={"removed": [seals[0]], "added": [seals[1]]},
+            fields={"seals": [{"device_id": seals[1]}], "reason": "battery"},
         )
         told = self.told(
             at_m,

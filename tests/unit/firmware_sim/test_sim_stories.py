@@ -267,7 +267,7 @@ def test_a_shuttle_carries_the_lorry_with_its_engine_off() -> None:
 def test_a_changed_seal_hands_over_to_the_new_one() -> None:
     played = trip_of("device_swap")
     swap = played.vehicle.acts[0]
-    assert swap.fields == {"removed": ["s1"], "added": ["s2"]}
+    assert swap.fields == {"seals": [{"device_id": "s2"}], "reason": "battery"}
     assert max(t for t, _ in played.records("s1")) <= swap.at_ms
     assert min(t for t, _ in played.records("s2")) >= swap.at_ms - 1000
     assert codes(played, "s1") == ["unsealed"]
