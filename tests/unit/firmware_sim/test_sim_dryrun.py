@@ -128,6 +128,20 @@ def test_zones_decide_whether_a_happening_may_be_a_stop(tmp_path: Path) -> None:
         assert found["border_queue"] is zoned
 
 
+def test_a_stop_in_a_zone_where_one_may_stop_need_not_be_found(tmp_path: Path) -> None:
+    group = {
+        "group": "g",
+        "road": "a2",
+        "plot": {"name": "unauthorised_stop", "params": {"at": 0.5}},
+    }
+    for kind, must in (("parking", False), ("restricted", True)):
+        zone = {"code": "z", "kind": kind, "at": {"road": "a2", "part": 0.5}, "radius_m": 3000}
+        _, truth, _ = rehearsed(tmp_path, "a", deliveries=[group], zones=[zone])
+        (stop,) = [h for h in truth.stories[0].happenings if h.name == "unauthorised_stop"]
+        assert ("unauthorised_stop" in stop.must) is must
+        assert ("unauthorised_stop" in stop.may) is not must
+
+
 def test_what_is_no_text_travels_as_base64() -> None:
     line = json.loads(message_line(1, Message(topic="t", payload=b"\xff\x00")))
     assert base64.b64decode(line["payload_b64"]) == b"\xff\x00"
