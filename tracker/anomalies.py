@@ -33,7 +33,7 @@ from tracker.detectors.base import (
 from tracker.detectors.clock import non_arrival, overdue
 from tracker.detectors.communication import SilenceState, deadline_ms, silence
 from tracker.detectors.composite import unloading_signature
-from tracker.detectors.course import course
+from tracker.detectors.course import CHECKPOINT_MISSED, course
 from tracker.detectors.device_clock import clock_fault
 from tracker.detectors.eta import driving, late_risk
 from tracker.detectors.fleet import rendezvous
@@ -143,7 +143,7 @@ RULES: dict[str, Rule] = {
 WHOLE_CODES = frozenset(one.rule.code for one in WHOLE)
 """Codes that are found anew each time, whatever the fold began from."""
 
-VERSION = "6"
+VERSION = "7"
 """Of the rules and their stored state, recorded with each finding. A state of another version is
 not read: the delivery is folded anew."""
 
@@ -474,13 +474,25 @@ def present(state: Fold, scenery: Scenery) -> Present:
         if pair_state is not None:
             found.extend(pair.finish(pair_state, folding.pair_scene))
     return Present(
-        findings=tuple(found),
+        findings=tuple(f for f in found if not _passed_by_another(f, ended)),
         newest={name: d.newest for name, d in ended.items() if d.newest is not None},
         visits={name: d.visits for name, d in ended.items() if d.visits},
         seals={name: d.seal for name, d in ended.items() if d.seal is not None},
         pairs=folding.pairs,
         next_clock_ms=_next(clocks, scenery.now_ms),
     )
+
+
+def _passed_by_another(finding: Finding, ended: Mapping[str, DeviceFold | _Hand]) -> bool:
+    """Whether a checkpoint that one device's track missed was touched by another's.
+
+    A seal that reports every five minutes cuts the bends of the road; its vehicle's unit shows that
+    the vehicle was there. Such a finding stays open, so it is always among those of the present.
+    """
+    if finding.code != CHECKPOINT_MISSED.code:
+        return False
+    zone = finding.evidence["zone"]
+    return any(zone in d.visits for name, d in ended.items() if name != finding.device)
 
 
 def _next(clocks: Iterable[int], now_ms: int) -> int | None:

@@ -221,3 +221,13 @@ def test_what_was_missed_is_not_missed_again_by_another_route_or_version() -> No
     moved = Checkpoint(zone="C", progress_m=60_000, from_ms=ms(25 * MINUTE))
     trip = driving(0, 20_000, 40_000, 60_000, 70_000)
     assert missed(trip, ASKED, moved) == [(20 * MINUTE, None)]
+
+
+def test_what_another_device_of_the_delivery_touched_is_not_missed() -> None:
+    """A seal that reports seldom cuts the bends; the vehicle's unit shows that it was there."""
+    seal = driving(0, 20_000, 40_000, device="seal-1", kind="seal")
+    unit = [at(0, 0), at(15 * MINUTE, 30_000, zones=[zone("fuel", "C")]), at(20 * MINUTE, 40_000)]
+    both = {"devices": ("gps-1", "seal-1")}
+    assert missed([*seal, *unit], **both) == []
+    elsewhere = [at(0, 0), at(15 * MINUTE, 30_000), at(20 * MINUTE, 40_000)]
+    assert len(missed([*seal, *elsewhere], **both)) == 2
