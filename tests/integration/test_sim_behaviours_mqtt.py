@@ -151,9 +151,12 @@ def test_a_storm_is_births_and_wills_in_turn(broker: Broker, server: Server) -> 
     ended(server, "g0")
     births = [s["conn"] for s in server.states["g0"] if s["on"]]
     wills = [s["conn"] for s in server.states["g0"] if not s["on"] and "ts" not in s]
-    assert len(wills) >= 5
+    assert len(wills) >= 4
     assert births == list(range(births[0], births[0] + len(births)))
-    assert wills == births[: len(wills)]
+    # A device that is back before the broker saw its line break takes its session over, and of
+    # a session that goes on Mosquitto publishes no will: so one may be missing, none is made up.
+    assert wills == [conn for conn in births if conn in wills]
+    assert wills[-1] < births[-1]
 
 
 def test_a_clone_is_connected_beside_the_original(broker: Broker, server: Server) -> None:
