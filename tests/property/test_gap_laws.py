@@ -41,7 +41,7 @@ def gaps(draw: st.DrawFn) -> tuple[GapFix, GapFix]:
 
 @st.composite
 def roomy_gaps(draw: st.DrawFn) -> tuple[GapFix, GapFix]:
-    """As above, with time for some kilometres more than the straight way, and less than a country."""
+    """As above, with time for some kilometres more than the straight way takes."""
     first, last = draw(gaps())
     apart_m = distance_m((first.lon, first.lat), (last.lon, last.lat))
     way_m = draw(st.floats(apart_m + 2001, MOST_REACH_M - 1000))
