@@ -261,3 +261,44 @@ def test_a_change_has_deliveries_under_way_judged_again(
         world.call(change, "/zones/Z1", json=_version() if change == "PUT" else None)
         marked = conn.execute("SELECT delivery_id::text, from_t FROM dirty").fetchall()
     assert marked == [(on_the_way["id"], None)]
+
+
+def test_a_version_says_who_entered_and_who_ended_it_but_not_to_a_carrier(
+    world: ApiWorld,  # noqa: F811
+) -> None:
+    drawn_by = world.user("nurlan", "monitor")
+    made = world.post("/zones", _zone(), who=drawn_by).json()
+    assert (made["created_by"], made["ended_by"]) == ("nurlan", None)
+    _put(world, _version(valid_from=after(hours=-2)))
+    ended = world.call("DELETE", "/zones/Z1", params={"at": after(hours=-1)}).json()
+    assert (ended["created_by"], ended["ended_by"]) == ("admin", "admin")
+    first, last = world.get("/zones/Z1/versions")["items"]
+    assert (first["created_by"], first["ended_at"]) == ("nurlan", None)
+    assert last["ended_at"] >= after()
+    carrier = world.user("carrier", "carrier", participant_id=world.carrier)
+    told = world.get("/zones/Z1/versions", who=carrier)["items"]
+    told += [world.get("/zones/Z1", who=carrier), *world.get("/zones", who=carrier)["items"]]
+    assert {(zone["created_by"], zone["ended_by"]) for zone in told} == {(None, None)}
+    assert world.get("/zones/post:P1")["created_by"] == "admin"
+
+
+def test_who_may_change_a_zone_is_told_what_refers_to_it(world: ApiWorld) -> None:  # noqa: F811
+    world.made("/zones", _zone())
+    line = {"type": "LineString", "coordinates": [[76.0, 43.0], [77.0, 43.0]]}
+    checkpoints = [{"zone_code": "Z1", "mandatory": True}]
+    world.made("/routes", {"code": "RC", "name": "r", "geometry": line, "checkpoints": checkpoints})
+    assert world.get("/zones/Z1/uses") == {"posts": [], "routes": ["RC"]}
+    assert world.get("/zones/post:P1/uses") == {"posts": ["P1"], "routes": []}
+    problem_of(world.call("GET", "/zones/NONE/uses"), 404)
+    problem_of(world.call("GET", "/zones/Z1/uses", who=world.user("m", "monitor")), 403)
+
+
+def test_ending_a_zone_is_undone_without_a_gap_by_a_version_from_that_moment_on(
+    bare: ApiWorld,  # noqa: F811
+) -> None:
+    bare.made("/zones", _zone())
+    ended = bare.call("DELETE", "/zones/Z1").json()
+    tag = {"If-Match": f'"{ended["version"]}"'}
+    again = _put(bare, _version(valid_from=ended["valid_to"]), headers=tag)
+    assert again.is_success, again.text
+    assert bare.get("/zones", at=ended["valid_to"])["items"] == [again.json()]

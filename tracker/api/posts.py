@@ -38,7 +38,7 @@ def create_post(
             raise Conflict.field(
                 "body", "code", msg=f"post {body.code!r} exists; choose another code"
             )
-        zone = _zone(session, body, config)
+        zone = _zone(session, body, config, user.username)
         lon, lat = body.geometry.lon_lat
         post = places.create_post(
             session,
@@ -55,7 +55,7 @@ def create_post(
     return creating.once(body, make)
 
 
-def _zone(session: WriteSession, body: PostIn, config: Settings) -> Zone:
+def _zone(session: WriteSession, body: PostIn, config: Settings, who: str) -> Zone:
     if body.zone_code is None:
         lon, lat = body.geometry.lon_lat
         return places.create_circle_zone(
@@ -66,6 +66,7 @@ def _zone(session: WriteSession, body: PostIn, config: Settings) -> Zone:
             code=f"post:{body.code}",
             name=body.name.model_dump(),
             kind="border" if body.kind == "border" else "post",
+            created_by=who,
         )
     zone = places.zone_by_code(session, body.zone_code)
     if zone is None:

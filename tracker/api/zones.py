@@ -19,6 +19,7 @@ from tracker.api.schemas.places import (
     ZoneKind,
     ZoneOut,
     ZoneShape,
+    ZoneUses,
     ZoneVersionIn,
     zone_out,
 )
@@ -46,7 +47,11 @@ def create_zone(
 
     def make() -> tuple[ZoneOut, str]:
         zone = places.create_zone(
-            creating.session, code=body.code, valid_from=body.valid_from, **_values(body)
+            creating.session,
+            code=body.code,
+            valid_from=body.valid_from,
+            created_by=user.username,
+            **_values(body),
         )
         return zone_out(zone), f"/api/v1/zones/{zone.code}"
 
@@ -76,7 +81,7 @@ def list_zones(
     force at that time; else also those that are over or yet to come."""
     page = page_after(limit, decode_cursor(cursor, int64))
     rows = places.list_zones(session, page, kind=kind, at=at)
-    items = [zone_out(zone) for zone in rows[:limit]]
+    items = [zone_out(zone, authors=_sees_authors(user)) for zone in rows[:limit]]
     return Page(items=items, next=encode_cursor([items[-1].id]) if len(rows) > limit else None)
 
 
@@ -93,7 +98,8 @@ def get_zone(
         raise NotFound(f"no version of zone {code} is in force at that time; see its versions")
     if zone is None:
         raise NotFound(f"no zone {code}")
-    return _answer(zone_out(zone), places.newest_number(session, code))
+    shown = zone_out(zone, authors=_sees_authors(user))
+    return _answer(shown, places.newest_number(session, code))
 
 
 @router.get("/zones/{code}/versions")
@@ -106,7 +112,22 @@ def get_zone_versions(
     zones = places.versions_of(session, code)
     if not zones:
         raise NotFound(f"no zone {code}")
-    return Page(items=[zone_out(zone) for zone in zones], next=None)
+    return Page(items=[zone_out(zone, authors=_sees_authors(user)) for zone in zones], next=None)
+
+
+@router.get("/zones/{code}/uses")
+def get_zone_uses(
+    user: Annotated[CurrentUser, may("zones.change")],
+    code: str,
+    session: Reading,
+) -> ZoneUses:
+    """What a change of a zone concerns: the posts and the routes that refer to it."""
+    if not places.known_zone_codes(session, [code]):
+        raise NotFound(f"no zone {code}")
+    return ZoneUses(
+        posts=list(places.posts_of_zone(session, code)),
+        routes=list(places.routes_through(session, code)),
+    )
 
 
 @router.put("/zones/{code}", response_model=ZoneOut, responses=refusals(412))
@@ -131,7 +152,13 @@ def change_zone(
             if body.valid_to <= valid_from:
                 raise Invalid.field("body", "valid_to", msg="must lie after valid_from")
             _require_no_post(session, code, ("body", "valid_to"))
-        zone = places.supersede(session, newest, valid_from=valid_from, **_values(body))
+        zone = places.supersede(
+            session,
+            newest,
+            valid_from=valid_from,
+            created_by=user.username,
+            **_values(body),
+        )
         return zone_out(zone), f"/api/v1/zones/{code}"
 
     return creating.once(body, make, status=200)
@@ -149,7 +176,7 @@ def end_zone(
     that are judged by it as ever. Deliveries under way are judged again."""
     zone = _newest(session, code, if_match)
     _require_no_post(session, code, ("path", "code"))
-    places.end_zone(session, zone, at or _now())
+    places.end_zone(session, zone, at or _now(), user.username)
     session.refresh(zone)
     return _answer(zone_out(zone, _checkpoint_warnings(session, code)), zone.version)
 
@@ -176,6 +203,11 @@ def _checkpoint_warnings(session: WriteSession, code: str) -> list[FieldError]:
     routes = places.routes_through(session, code)
     text = f"is a checkpoint of {', '.join(routes)}; from then on it cannot be missed"
     return [FieldError(("path", "code"), text)] if routes else []
+
+
+def _sees_authors(user: CurrentUser) -> bool:
+    """Names of customs' people are customs' own."""
+    return user.role != "carrier"
 
 
 def _now() -> datetime:

@@ -119,8 +119,10 @@ def supersede(
     )
 
 
-def end_zone(session: WriteSession, zone: Zone, at: datetime) -> None:
+def end_zone(session: WriteSession, zone: Zone, at: datetime, who: str) -> None:
     """End the newest version of a zone; it stays in the history, and judges records before ``at``.
+
+    ``who`` ends it is kept with the version.
 
     Raises:
         Conflict: it is over by then, or has not begun.
@@ -133,6 +135,8 @@ def end_zone(session: WriteSession, zone: Zone, at: datetime) -> None:
         )
     zone.valid_to = at
     zone.version += 1
+    zone.ended_at = func.now()
+    zone.ended_by = who
     session.flush()
     judge_again(session)
 

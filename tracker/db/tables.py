@@ -107,6 +107,13 @@ class Zone(Base):
     superseded_at: Mapped[datetime | None] = mapped_column(
         comment="When a newer version was entered; the newest has none."
     )
+    created_by: Mapped[str | None] = mapped_column(
+        comment="Who entered this version; unknown of those entered before this was kept."
+    )
+    ended_at: Mapped[datetime | None] = mapped_column(
+        comment="When it was entered that this version ends, if it was ended by hand."
+    )
+    ended_by: Mapped[str | None]
     __table_args__ = (
         Index("ix_zones_geom", "geom", postgresql_using="gist"),
         Index("ix_zones_code", "code"),

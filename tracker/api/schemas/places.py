@@ -136,7 +136,8 @@ class ZoneVersionIn(ZoneShape):
 class ZoneOut(Answer):
     """A zone as of one of its versions, which is in force from ``valid_from`` (included) to
     ``valid_to`` (not included). ``version`` grows with each change of the zone. An outline of one
-    piece is a Polygon, however it was sent."""
+    piece is a Polygon, however it was sent. ``created_by`` entered this version; ``ended_by`` said
+    at ``ended_at`` that it ends at ``valid_to``. A carrier is not told who."""
 
     id: int
     code: str
@@ -148,6 +149,9 @@ class ZoneOut(Answer):
     valid_to: Moment | None
     version: int
     created_at: Moment
+    created_by: str | None = None
+    ended_at: Moment | None = None
+    ended_by: str | None = None
     warnings: list[Warning] = Field(default_factory=list)
 
     model_config = ConfigDict(
@@ -160,6 +164,9 @@ class ZoneOut(Answer):
                     "valid_to": None,
                     "version": 1,
                     "created_at": "2026-03-01T08:00:00.000Z",
+                    "created_by": "a.bekova",
+                    "ended_at": None,
+                    "ended_by": None,
                     "warnings": [],
                 }
             ]
@@ -181,8 +188,16 @@ def post_out(post: Post, zone_code: str) -> PostOut:
     )
 
 
-def zone_out(zone: Zone, warnings: Sequence[FieldError] = ()) -> ZoneOut:
-    """A stored version of a zone as the API shows it."""
+class ZoneUses(Answer):
+    """What refers to a zone: the codes of posts whose zone it is, and the routes that have it as a
+    checkpoint (their codes, else names; the first ten)."""
+
+    posts: list[str]
+    routes: list[str]
+
+
+def zone_out(zone: Zone, warnings: Sequence[FieldError] = (), *, authors: bool = True) -> ZoneOut:
+    """A stored version of a zone as the API shows it, without ``authors`` to who may not know."""
     return ZoneOut(
         id=zone.id,
         code=zone.code,
@@ -194,6 +209,9 @@ def zone_out(zone: Zone, warnings: Sequence[FieldError] = ()) -> ZoneOut:
         valid_to=zone.valid_to,
         version=zone.version,
         created_at=zone.created_at,
+        created_by=zone.created_by if authors else None,
+        ended_at=zone.ended_at,
+        ended_by=zone.ended_by if authors else None,
         warnings=[warning_of(w) for w in warnings],
     )
 
