@@ -24,9 +24,13 @@ from tracker.model import ActKind
 
 def plan_alerts(conn: Connection, batch: Judging) -> None:
     """What the changes do to alerts, and the anomalies with the alerts they belong to."""
-    unresolved = out.unresolved_alerts(conn, list(batch.cases))
+    changed = [id_ for id_, case in batch.cases.items() if case.changed]
+    if not changed:
+        return
+    unresolved = out.unresolved_alerts(conn, changed)
     written: list[tuple[UUID, StoredAnomaly]] = []
-    for id_, case in batch.cases.items():
+    for id_ in changed:
+        case = batch.cases[id_]
         keyed = [_keyed(change) for change in case.changed]
         for code, items in by_code(keyed).items():
             ids = _plan(conn, batch, case, unresolved.get((id_, code)), code, items)

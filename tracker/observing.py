@@ -19,6 +19,9 @@ from tracker.model import BoundDevice, FixFacts, Observation, Record
 from tracker.payload import Decoded, decode_record
 from tracker.track import FixPosition, Track, advance, position_of, previous_of
 
+START = Track()
+"""Of a device that has not been heard."""
+
 
 class Seen(NamedTuple):
     """An observation on its way to its facts: its position is all that is known of its fix."""
@@ -72,16 +75,25 @@ def _bare(position: FixPosition | None) -> FixFacts | None:
 
 
 def _wanted(case: Case, ones: Iterable[Seen]) -> Iterator[Wanted]:
-    """What is asked of each position of a delivery, in the order law."""
+    """What is asked of each position of a delivery, in the order law.
+
+    A track is led on only as far as a further fix of its device asks for it.
+    """
     plan = case.file.plan
-    tracks = {name: device.track for name, device in case.before.devices.items()}
+    before = case.before.devices
+    tracks: dict[str, Track] = {}
+    left: dict[str, Observation] = {}
     for observation, position in ones:
         fix = observation.fix
         if fix is None or position is None:
             continue
-        track = tracks.get(observation.device, Track())
+        name = observation.device
+        if name in left:
+            track, _ = advance(tracks[name], left[name])
+        else:
+            track = before[name].track if name in before else START
+        tracks[name], left[name] = track, observation
         previous = previous_of(track, fix)
-        tracks[observation.device], _ = advance(track, observation)
         route = plan.route_at(observation.t_ms)
         yield Wanted(
             route_id=plan.routes[route].route_id,
@@ -112,36 +124,36 @@ def _observation(
     stored: StoredRecord, device: BoundDevice, record: Record, fix: FixFacts | None
 ) -> Observation:
     """What a record says. Without a time of its own it speaks of its seal and its event alone."""
+    timed = stored.timed
     seal, event = record.seal, record.evt
-    said = Observation(
+    sent = record.fix if timed else None
+    motion = record.mot if timed else None
+    power = record.pwr if timed else None
+    return Observation(
         device=device.id,
         kind=device.kind,
         gen=record.gen,
         seq=record.seq,
         t_ms=stored.t_ms,
-        timed=stored.timed,
+        timed=timed,
         ts_ms=record.ts,
         flags=stored.flags,
-    )
-    if seal is not None:
-        said = replace(said, rope=seal.rope, case=seal.case, lock=seal.lock, armed=seal.armed)
-    if event is not None:
-        said = replace(said, event=event.code, auth=event.auth, card=event.card, count=event.n)
-    return _with_measures(said, record, fix) if stored.timed else said
-
-
-def _with_measures(said: Observation, record: Record, fix: FixFacts | None) -> Observation:
-    motion, power, sent = record.mot, record.pwr, record.fix
-    return replace(
-        said,
+        rope=seal.rope if seal else None,
+        case=seal.case if seal else None,
+        lock=seal.lock if seal else None,
+        armed=seal.armed if seal else None,
+        event=event.code if event else None,
+        auth=event.auth if event else None,
+        card=event.card if event else None,
+        count=event.n if event else None,
         moving=motion.mov if motion else None,
         ignition=motion.ign if motion else None,
         odometer_m=motion.odo if motion else None,
-        sleep_s=record.sleep_s or 0.0,
+        sleep_s=record.sleep_s or 0.0 if timed else 0.0,
         battery_pct=power.bat if power else None,
         external_mv=power.ext if power else None,
         jam=sent.jam if sent else None,
         spoof=None if sent is None or sent.spoof is None else bool(sent.spoof),
         no_fix=sent is not None and sent.ok is False,
-        fix=fix,
+        fix=fix if timed else None,
     )

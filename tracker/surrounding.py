@@ -6,11 +6,13 @@ Loaded set-wise for a batch of deliveries; what has nothing of a kind costs next
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Set
 from uuid import UUID
 
 from tracker.db.dead_zones import cells_known
 from tracker.db.holes import holes_of
 from tracker.db.lanes import lane_histories
+from tracker.db.particulars import particulars_of
 from tracker.db.refusals import other_bindings_of, refusals_of
 from tracker.db.traces import others_near
 from tracker.detectors.eta import may_be_late
@@ -22,10 +24,12 @@ from tracker.tracing import JAM_WITHIN
 
 def surround(conn: Connection, batch: Judging) -> None:
     """What surrounds each delivery of the batch: refusals in its devices' names, and the like."""
-    ids = list(batch.cases)
-    refusals = refusals_of(conn, ids)
-    bindings = other_bindings_of(conn, ids)
-    holes = holes_of(conn, ids)
+    there = particulars_of(
+        conn, [no for case in batch.cases.values() for no in case.file.device_nos.values()]
+    )
+    refusals = refusals_of(conn, _with_any(batch, there.refused))
+    bindings = other_bindings_of(conn, _with_any(batch, there.bound_again))
+    holes = holes_of(conn, _with_any(batch, there.with_holes))
     lanes = lane_histories(conn, [i for i, c in batch.cases.items() if _may_be_late(c, batch)])
     others = _others(conn, batch)
     dead = _dead(conn, batch)
@@ -39,6 +43,17 @@ def surround(conn: Connection, batch: Judging) -> None:
             holes=holes.get(id_, ()),
             lane=lanes.get(id_),
         )
+
+
+def _with_any(batch: Judging, device_nos: Set[int]) -> list[UUID]:
+    """The deliveries that one of these devices is or was on."""
+    if not device_nos:
+        return []
+    return [
+        id_
+        for id_, case in batch.cases.items()
+        if not device_nos.isdisjoint(case.file.device_nos.values())
+    ]
 
 
 def _may_be_late(case: Case, batch: Judging) -> bool:

@@ -21,8 +21,8 @@ def flags(values: Iterable[bool | None]) -> str:
 
 
 def uuids(values: Iterable[UUID]) -> str:
-    """UUIDs as an array literal."""
-    return "{" + ",".join(map(str, values)) + "}"
+    """UUIDs as an array literal; PostgreSQL reads them without hyphens too, which cost most."""
+    return "{" + ",".join([f"{v.int:032x}" for v in values]) + "}"
 
 
 def byteas(values: Iterable[bytes]) -> str:

@@ -42,7 +42,7 @@ SELECT a.id, a.delivery_id, a.device_id, a.code, a.severity, a.basis, a.status, 
        a.start_at, a.end_at, a.decided_at, ST_AsGeoJSON(a.geom, 9)::jsonb AS geometry, a.evidence,
        a.found_at, a.found_by, a.settings_version, a.alert_id
 FROM anomalies a
-WHERE a.delivery_id = ANY(%s) AND a.status <> 'retracted'
+WHERE a.delivery_id = ANY(%s::uuid[]) AND a.status <> 'retracted'
 ORDER BY a.start_at, a.id
 """
 
@@ -51,7 +51,7 @@ def standing_anomalies(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, list
     """The anomalies of deliveries that have not been retracted."""
     found: dict[UUID, list[StoredAnomaly]] = {id_: [] for id_ in ids}
     with conn.cursor(row_factory=dict_row) as cursor:
-        for row in cursor.execute(_ANOMALIES, (list(ids),)):
+        for row in cursor.execute(_ANOMALIES, (uuids(ids),)):
             found[row["delivery_id"]].append(_stored(row))
     return found
 

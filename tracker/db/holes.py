@@ -7,7 +7,7 @@ any costs one look at its row.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -85,11 +85,13 @@ ORDER BY b.delivery_id, b.device, h.gen, h.first
 """
 
 
-def holes_of(conn: Connection, ids: Iterable[UUID]) -> dict[UUID, tuple[Hole, ...]]:
+def holes_of(conn: Connection, ids: Collection[UUID]) -> dict[UUID, tuple[Hole, ...]]:
     """Holes in the numbers of these deliveries' devices that end while they are bound.
 
     Deliveries without any are left out.
     """
+    if not ids:
+        return {}
     found: dict[UUID, list[Hole]] = defaultdict(list)
     params = {"ids": uuids(ids), "most": MOST_HOLES, "later": MOST_LATER}
     for id_, device, gen, first, last, missing, lo, since, before, after in conn.execute(

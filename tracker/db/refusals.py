@@ -9,7 +9,7 @@ an index.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
@@ -233,11 +233,13 @@ ORDER BY b.delivery_id, r.first_at, d.id, r.reason
 """
 
 
-def refusals_of(conn: Connection, ids: Iterable[UUID]) -> dict[UUID, tuple[Refusal, ...]]:
+def refusals_of(conn: Connection, ids: Collection[UUID]) -> dict[UUID, tuple[Refusal, ...]]:
     """What was refused in the names of these deliveries' devices while they were bound.
 
     Deliveries without any are left out.
     """
+    if not ids:
+        return {}
     found: dict[UUID, list[Refusal]] = defaultdict(list)
     for id_, device, reason, first, last, count, since, until, topics, rows, pairs in conn.execute(
         _OF, (uuids(ids),)
@@ -281,12 +283,14 @@ ORDER BY own.delivery_id, other.bound_from, d.id
 
 
 def other_bindings_of(
-    conn: Connection, ids: Iterable[UUID]
+    conn: Connection, ids: Collection[UUID]
 ) -> dict[UUID, tuple[OtherBinding, ...]]:
     """Bindings of these deliveries' devices to other deliveries at the same time.
 
     Deliveries without any are left out.
     """
+    if not ids:
+        return {}
     found: dict[UUID, list[OtherBinding]] = defaultdict(list)
     for id_, device, other, since, until in conn.execute(_OTHERS, (uuids(ids),)):
         found[id_].append(OtherBinding(device=device, delivery=other, from_ms=since, to_ms=until))
