@@ -36,7 +36,7 @@ class Week(Struct, frozen=True, kw_only=True, order=True):
         return self.start + WEEK
 
 
-def cutoff(now: datetime, days: int) -> datetime | None:
+def cutoff(now: datetime, days: float) -> datetime | None:
     """Records received before it may go; None: none ever may."""
     return now - timedelta(days=days) if days > 0 else None
 

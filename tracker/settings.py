@@ -104,6 +104,38 @@ class Settings(BaseSettings):
     archive_dir: Path | None = Field(
         None, description="Where they go, as Parquet files; unset: they are dropped."
     )
+    events_days: int = Field(
+        90,
+        ge=0,
+        le=36500,
+        description="How long events can be read again (`Last-Event-ID`), days; 0: for ever.",
+    )
+    idempotency_days: int = Field(
+        30,
+        ge=0,
+        le=36500,
+        description="How long an Idempotency-Key is remembered, days; 0: for ever.",
+    )
+    checkpoint_days: int = Field(
+        7,
+        ge=0,
+        le=36500,
+        description="How long after its end a delivery's saved states are kept, days; 0: for ever.",
+    )
+    quarantine_days: int = Field(
+        0,
+        ge=0,
+        le=36500,
+        description="Age at which refused records leave quarantine, cases' excepted, days; 0: "
+        "never.",
+    )
+    scan_file_days: int = Field(
+        0,
+        ge=0,
+        le=36500,
+        description="Time after the end of a delivery at which pictures of its scans leave, cases' "
+        "excepted, days; 0: never.",
+    )
 
     backdating_days: float = Field(
         30.0,

@@ -9,6 +9,7 @@ also passes on the alerts whose time has passed.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ import psycopg
 import structlog
 from prometheus_client import Counter
 
-from tracker import archiving
+from tracker import archiving, tidying
 from tracker.db.dead_zones import Learning, make_layer
 from tracker.db.escalation import escalate_due
 from tracker.db.evaluation import mark_clocks
@@ -111,18 +112,22 @@ class Watch:
             log.info("learnt dead zones", layer_date=str(day), cells=cells)
 
     def _retain(self, now: datetime) -> None:
-        """Let old weeks leave the database, beside the clocks: an export may take an hour."""
+        """Let what is old leave the database, beside the clocks: an export may take an hour."""
         busy = self._retention is not None and self._retention.is_alive()
-        if self._settings.retention_days and not busy:
+        if not busy:
             self._retention = threading.Thread(target=self._retire, args=(now,), name="retention")
             self._retention.start()
 
     def _retire(self, now: datetime) -> None:
+        for work in (archiving.run, tidying.run):
+            self._attempt(work, now)
+
+    def _attempt(self, work: Callable[..., object], now: datetime) -> None:
         try:
             with self._connect() as conn:
-                archiving.run(conn, self._settings, now, stopped=self._stop.is_set)
+                work(conn, self._settings, now, stopped=self._stop.is_set)
         except (psycopg.Error, TrackerError) as exc:
-            # The week stays in the database and is tried again in an hour.
+            # What was to go stays in the database and is tried again in an hour.
             RETENTION_FAILED.inc()
             log.error("retention failed", error=str(exc))
 

@@ -54,6 +54,7 @@ LAYERS: Mapping[str, int] = {
     "tracker.pipeline": 7,
     "tracker.redrive": 7,
     "tracker.archiving": 7,
+    "tracker.tidying": 7,
     "tracker.broker": 7,
     "tracker.inbox": 8,
     "tracker.lean_client": 8,
@@ -94,6 +95,8 @@ FAMILIES: Mapping[str, str] = {
     "tracker.alerting": "pipeline",
     "tracker.pipeline": "pipeline",
     "tracker.redrive": "pipeline",
+    # Knows how long traces are compared with each other.
+    "tracker.tidying": "pipeline",
     # Sessions with the broker, leases of shards, and the worker that has both.
     "tracker.inbox": "ingest",
     "tracker.lean_client": "ingest",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import typer
@@ -37,6 +38,19 @@ def run() -> None:
         _require_policy(settings)
         for week in archiving.run(conn, settings, datetime.now(UTC)):
             typer.echo(msgspec.json.encode(week).decode())
+
+
+@app.command()
+def tidy(
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what would go.")] = False,
+) -> None:
+    """Keep the tables beside telemetry to their policies; a line of JSON each."""
+    from tracker import tidying
+
+    with told_errors(), database() as (settings, conn, _begin):
+        work = tidying.plan if plan else tidying.run
+        for table in work(conn, settings, datetime.now(UTC)):
+            typer.echo(msgspec.json.encode(table).decode())
 
 
 @app.command()

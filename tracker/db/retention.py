@@ -5,7 +5,7 @@ Everything about one week happens in one transaction of the caller.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
@@ -65,7 +65,7 @@ def _table(week: Week) -> sql.Identifier:
 
 # ---------------------------------------------------------------- what stays
 
-# cases: deliveries that had a device bound during the week's records, with what decides on them.
+# cases: deliveries that had a device bound before a time, with what decides on them.
 _CASES: LiteralString = """
 SELECT d.id, d.status, d.ended_at, coalesce(array_agg(ARRAY[a.status, a.finding])
            FILTER (WHERE a.id IS NOT NULL), '{}') AS alerts,
@@ -74,7 +74,7 @@ FROM (
     SELECT d.id, d.status,
            CASE WHEN bool_or(b.bound_to IS NULL) THEN NULL ELSE max(b.bound_to) END AS ended_at
     FROM deliveries d JOIN bindings b ON b.delivery_id = d.id
-    WHERE b.bound_from < %(end)s
+    WHERE b.bound_from < %(end)s AND (%(ids)s::uuid[] IS NULL OR d.id = ANY(%(ids)s))
     GROUP BY d.id
 ) AS d LEFT JOIN alerts a ON a.delivery_id = d.id
 GROUP BY d.id, d.status, d.ended_at
@@ -87,19 +87,7 @@ def hold_cases(conn: Connection, week: Week, before: datetime) -> int:
     A record made before the week's end lies in it or in a later one, so only bindings that began
     before its end can have records in it.
     """
-    with conn.cursor(row_factory=dict_row) as cursor:
-        cases = cursor.execute(_CASES, {"end": week.end}).fetchall()
-    held = [
-        case["id"]
-        for case in cases
-        if case["unjudged"]
-        or holds(
-            status=case["status"],
-            ended_at=case["ended_at"],
-            alerts=case["alerts"],
-            before=before,
-        )
-    ]
+    held = [id_ for id_, stays in _decided(conn, week.end, before) if stays]
     conn.execute("DROP TABLE IF EXISTS pg_temp.held_bindings")
     conn.execute(
         "CREATE TEMP TABLE held_bindings ON COMMIT DROP AS"
@@ -110,6 +98,33 @@ def hold_cases(conn: Connection, week: Week, before: datetime) -> int:
     conn.execute("CREATE INDEX ON held_bindings (device_no)")
     conn.execute("ANALYZE held_bindings")
     return len(held)
+
+
+def let_go(conn: Connection, ids: Collection[UUID], before: datetime) -> list[UUID]:
+    """Those of some deliveries that are no cases and ended before a time."""
+    decided = _decided(conn, before, before, list(ids)) if ids else ()
+    return [id_ for id_, stays in decided if not stays]
+
+
+def _decided(
+    conn: Connection, end: datetime, before: datetime, ids: list[UUID] | None = None
+) -> list[tuple[UUID, bool]]:
+    """Deliveries (None: all) with a device bound before ``end``, and whether they are to stay."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        cases = cursor.execute(_CASES, {"end": end, "ids": ids}).fetchall()
+    return [
+        (
+            case["id"],
+            case["unjudged"]
+            or holds(
+                status=case["status"],
+                ended_at=case["ended_at"],
+                alerts=case["alerts"],
+                before=before,
+            ),
+        )
+        for case in cases
+    ]
 
 
 # A record without a time may belong anywhere after the binding began: 5 min for a clock ahead.

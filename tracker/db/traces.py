@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import cos, floor, radians
 from typing import Any, LiteralString
 from uuid import UUID
@@ -276,3 +276,54 @@ def mark_others(conn: Connection, from_t: Mapping[UUID, int | None]) -> None:
         (FOREVER, uuids(from_t), numbers(from_t.values())),
     )
     conn.execute("SELECT pg_notify(%s, '')", (DIRTY_CHANNEL,))
+
+
+# ---------------------------------------------------------------- forgetting
+
+# gone: traces of deliveries that are not judged again, older than a time, that no delivery which
+# may be judged again is compared with. Twice as far around, and twice as long, as `others_near`.
+_GONE: LiteralString = """
+FROM traces x JOIN delivery_state s ON s.delivery_id = x.delivery_id AND s.retired_at IS NOT NULL
+WHERE greatest(x.from_t, x.to_t) < %(before)s
+  AND NOT (x.kind = 'stop' AND EXISTS (
+      SELECT FROM traces own JOIN delivery_state t USING (delivery_id)
+      WHERE own.kind = 'stop' AND t.retired_at IS NULL
+        AND own.geom && ST_Expand(x.geom, %(near_deg)s
+            / greatest(0.05, cos(radians(least(90, abs(ST_Y(x.geom)) + %(near_deg)s)))),
+            %(near_deg)s)
+        AND (x.to_t IS NULL OR own.from_t < x.to_t)
+        AND (own.to_t IS NULL OR own.to_t > x.from_t)))
+  AND NOT (x.kind = 'jam' AND EXISTS (
+      SELECT FROM traces own JOIN delivery_state t USING (delivery_id)
+      WHERE own.kind = 'jam' AND t.retired_at IS NULL AND own.cell = x.cell
+        AND own.from_t BETWEEN x.from_t - 2 * %(within)s AND x.from_t + 2 * %(within)s))
+"""
+
+
+def count_gone(conn: Connection, before: datetime, within: timedelta) -> int:
+    """How many traces `prune` would delete in all."""
+    row = conn.execute("SELECT count(*) " + _GONE, _gone_params(before, within)).fetchone()
+    return int(row[0]) if row else 0
+
+
+def prune(conn: Connection, before: datetime, within: timedelta, most: int) -> int:
+    """Delete traces that nobody is compared with any more; how many, at most ``most``.
+
+    Nobody changes traces meanwhile, so none that is just being compared with is lost. Judging waits
+    for that, so it is asked of it only where something goes.
+    """
+    params = {**_gone_params(before, within), "most": most}
+    if conn.execute("SELECT " + _GONE + " LIMIT 1", params).fetchone() is None:
+        return 0
+    conn.execute("SELECT pg_advisory_xact_lock(%s)", (ALL_PLACES,))
+    query: LiteralString = (
+        "DELETE FROM traces t USING (SELECT x.id "
+        + _GONE
+        + " LIMIT %(most)s) AS gone WHERE t.id = gone.id"
+    )
+    return conn.execute(query, params).rowcount
+
+
+def _gone_params(before: datetime, within: timedelta) -> dict[str, Any]:
+    near_deg = 2 * NEAR_M / _M_PER_DEG
+    return {"before": before, "near_deg": near_deg, "within": within}
