@@ -23,6 +23,9 @@ START = Track()
 """Of a device that has not been heard."""
 
 
+_FOREIGN = int(adapters.FOREIGN)  # asked of every record: a flag would make an object each time
+
+
 class Seen(NamedTuple):
     """An observation on its way to its facts: its position is all that is known of its fix."""
 
@@ -105,7 +108,7 @@ def _wanted(case: Case, ones: Iterable[Seen]) -> Iterator[Wanted]:
 
 
 def _record(stored: StoredRecord) -> Record:
-    if stored.flags & adapters.FOREIGN:
+    if stored.flags & _FOREIGN:
         return _foreign(stored)
     outcome = decode_record(stored.body)
     if not isinstance(outcome, Decoded):
