@@ -2,11 +2,11 @@
 
 The floor is the storing stage alone: decode, MAC, unique insert, received numbers, marks, acks, no
 evaluation. It is set against the same storing while ``tracker evaluate`` judges beside, as the
-product runs (full): storing waits whenever a delivery has not been settled for a second, and the
-clock runs until every one is. Both have the whole machine; in the floor nobody uses what evaluation
-would, so the CPU per record of both is told too. They take turns, and medians count. The first
-round of all devices is stored before, not measured. Both stages in turns in one process show what
-each step costs.
+product runs (full): storing waits whenever a delivery has not been settled for three seconds, and
+the clock runs until every one is. Both have the whole machine; in the floor nobody uses what
+evaluation would, so the CPU per record of both is told too. They take turns, and medians count. The
+first round of all devices is stored before, not measured. Both stages in turns in one process show
+what each step costs.
 """
 
 from __future__ import annotations
@@ -121,8 +121,7 @@ def run_in_turns(server: PrivatePostgres, first: Batches, batches: Batches) -> M
 
 
 def run_full(server: PrivatePostgres, first: Batches, batches: Batches) -> dict[str, Any]:
-    """Storing as fast as ``tracker evaluate`` can follow within a second; over when all is
-    settled."""
+    """Storing as fast as ``tracker evaluate`` can follow; over when all is settled."""
     with (
         clone(server, "bench_full") as dsn,
         connected(dsn) as conn,

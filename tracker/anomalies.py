@@ -150,8 +150,9 @@ not read: the delivery is folded anew."""
 _PAIRS = tuple((int(pair.looks), pair) for pair in PAIRS)
 _FINISH = tuple((detector.rule.code, detector.finish) for detector in DETECTORS)
 
-Asked = tuple[str, Struct, Callable[[Any, Step, Scene], tuple[Any, Findings]]]
-"""A detector as the fold asks it: its code, its first state, its step."""
+Asked = tuple[str, Struct, bool, bool, Callable[[Any, Step, Scene], tuple[Any, Findings]]]
+"""A detector as the fold asks it: its code, its state at rest, whether it is asked while it rests,
+whether it may come to rest again, and its step."""
 
 _ASKED: dict[int, tuple[Asked, ...]] = {}
 """The detectors to ask about a step, by what it shows: there are few combinations."""
@@ -161,8 +162,14 @@ def _asked(bits: int) -> tuple[Asked, ...]:
     asked = _ASKED.get(bits)
     if asked is None:
         looking = (d for d in DETECTORS if int(d.looks) & bits)
-        asked = _ASKED[bits] = tuple((d.rule.code, d.state_type(), d.step) for d in looking)
+        asked = _ASKED[bits] = tuple(_as_asked(d, bits) for d in looking)
     return asked
+
+
+def _as_asked(detector: Detector[Any], bits: int) -> Asked:
+    rests = detector.wakes is not None
+    woken = detector.wakes is None or bool(int(detector.wakes) & bits)
+    return detector.rule.code, detector.state_type(), woken, rests, detector.step
 
 
 Order = tuple[int, str, int, int]
@@ -176,7 +183,8 @@ def order_of(observation: Observation) -> Order:
 class DeviceFold(Struct, frozen=True, kw_only=True):
     """One device: its track, where it has been, and the state of each detector by code.
 
-    ``states`` holds only what differs from a detector's state before the first observation.
+    ``states`` holds only what differs from a detector's state before the first observation: of the
+    many detectors that wait for something to happen nearly all rest, and are not asked.
     """
 
     track: Track = Track()
@@ -308,13 +316,18 @@ class _Folding:
         bits = shows(step)
         found: Findings = ()
         states, scene = hand.states, hand.scene
-        for code, first, look in _asked(bits):
+        for code, at_rest, woken, rests, look in _asked(bits):
             before = states.get(code)
             if before is None:
-                before = first
+                if not woken:
+                    continue
+                before = at_rest
             after, over = look(before, step, scene)
             if after is not before:
-                states[code] = after
+                if rests and after == at_rest:
+                    states.pop(code, None)
+                else:
+                    states[code] = after
             if over:
                 found += over
         for looks, pair in _PAIRS:

@@ -258,7 +258,8 @@ class Step(Struct, frozen=True, kw_only=True):
     """An observation whose fix has been decided: ``valid`` says so, ``place`` is its progress.
 
     ``here``: (lon, lat) of the device's newest valid fix, this one included; None: none yet.
-    ``previous``: the valid fix before this one.
+    ``previous``: the valid fix before this one. ``jumped``: it was decided as part of a jump, so
+    what is valid may be out of reach of the fix before it.
     """
 
     observation: Observation
@@ -266,6 +267,7 @@ class Step(Struct, frozen=True, kw_only=True):
     place: Place | None = None
     here: tuple[float, float] | None = None
     previous: FixFacts | None = None
+    jumped: bool = False
 
 
 class Visit(Struct, frozen=True, kw_only=True):

@@ -263,7 +263,9 @@ def choose_place(
     the earliest; later ones the place that costs least to reach from the last progress, going
     forward being cheaper than going back.
     """
-    if last_m is None:
+    if len(candidates) == 1:  # as on any road that is driven once
+        chosen = candidates[0]
+    elif last_m is None:
         chosen = min(candidates, key=lambda c: c.progress_m)
     else:
         chosen = min(candidates, key=lambda c: (_cost_m(c.progress_m - last_m), -c.progress_m))

@@ -35,6 +35,9 @@ HDOP_ACC_M = 5.0
 
 _NULL_ISLAND_DEG = 1e-6
 
+_M_PER_DEG = 111_700.0
+"""No degree of latitude or longitude is longer: a quick bound from above for short distances."""
+
 
 class FixPosition(Struct, frozen=True, kw_only=True):
     """A usable position of a record, before PostGIS has looked at it."""
@@ -98,8 +101,11 @@ class Fixed(Protocol):
 
 def reachable(a: Fixed, b: Fixed) -> bool:
     """Whether a vehicle can have gone from fix a to the later fix b."""
-    off_m = distance_m((a.lon, a.lat), (b.lon, b.lat)) - a.acc_m - b.acc_m
-    return off_m <= UNREACHABLE_KMH / 3.6 * (b.fix_ms - a.fix_ms) / 1000
+    most_m = UNREACHABLE_KMH / 3.6 * (b.fix_ms - a.fix_ms) / 1000
+    # Nearly every fix is near enough by a bound that costs a tenth of the distance.
+    if (abs(b.lon - a.lon) + abs(b.lat - a.lat)) * _M_PER_DEG <= most_m:
+        return True
+    return distance_m((a.lon, a.lat), (b.lon, b.lat)) - a.acc_m - b.acc_m <= most_m
 
 
 class Jump(Struct, frozen=True, kw_only=True):
@@ -175,12 +181,13 @@ def _advance_plain(track: Track, observation: Observation) -> tuple[Track, tuple
     if track.last is not None and not reachable(track.last, fix):
         waiting = replace(track, jump=Jump(first=fix, last=fix), jumps=1, waiting=(observation,))
         return waiting, ()
-    return _accept(track, observation)
+    accepted, step = _accept(track, observation, fix)
+    return accepted, (step,)
 
 
-def _accept(track: Track, observation: Observation) -> tuple[Track, tuple[Step, ...]]:
-    fix = observation.fix
-    assert fix is not None
+def _accept(
+    track: Track, observation: Observation, fix: FixFacts, *, jumped: bool = False
+) -> tuple[Track, Step]:
     place: Place | None = None
     # Progress on a route says nothing of the place on another one, declared later.
     progress_m = track.progress_m if fix.route == track.route else None
@@ -194,17 +201,19 @@ def _accept(track: Track, observation: Observation) -> tuple[Track, tuple[Step, 
         place=place,
         here=(fix.lon, fix.lat),
         previous=track.last,
+        jumped=jumped,
     )
-    return accepted, (step,)
+    return accepted, step
 
 
-def _invalid(track: Track, observation: Observation) -> Step:
+def _invalid(track: Track, observation: Observation, *, jumped: bool = False) -> Step:
     last = track.last
     return Step(
         observation=observation,
         valid=False,
         here=None if last is None else (last.lon, last.lat),
         previous=last,
+        jumped=jumped,
     )
 
 
@@ -249,8 +258,8 @@ def _release(track: Track, *, jumped_is_valid: bool) -> tuple[Track, tuple[Step,
     for observation in track.waiting:
         fix = observation.fix
         if jumped_is_valid and fix is not None and _newer(fix, current.last):
-            current, accepted = _accept(current, observation)
-            steps.extend(accepted)
+            current, step = _accept(current, observation, fix, jumped=True)
         else:
-            steps.append(_invalid(current, observation))
+            step = _invalid(current, observation, jumped=True)
+        steps.append(step)
     return current, tuple(steps)

@@ -31,6 +31,7 @@ MENU: Final[dict[str, frozenset[str]]] = {
     "deliveries": frozenset({"monitor", "officer", "analyst", "auditor", "admin"}),
     "arrivals": frozenset({"officer", "admin"}),
     "carrier": frozenset({"carrier", "admin"}),
+    "zones": frozenset({"monitor", "officer", "analyst", "auditor", "admin", "carrier"}),
     "settings": frozenset({"admin"}),
 }
 """Pages of the menu and the roles that see them there; the API decides what they may read."""

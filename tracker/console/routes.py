@@ -13,6 +13,7 @@ from maps.basemap import BASEMAP
 from maps.styles import PALETTES, Locale, style
 from tracker.api.auth import current_user
 from tracker.api.deps import Config
+from tracker.api.rights import grant
 from tracker.console.catalogs import LOCALES, texts
 from tracker.console.pages import render, render_or_log_in
 from tracker.db.users import CurrentUser
@@ -71,6 +72,13 @@ def arrivals(request: Request, user: Someone) -> Response:
 def carrier(request: Request, user: Someone) -> Response:
     """A carrier's own deliveries and notifications."""
     return render_or_log_in(request, "carrier.html", user)
+
+
+@router.get("/zones")
+def zones(request: Request, user: Someone) -> Response:
+    """Zones on the map and in a list; a form for who may enter or change them."""
+    rights = [act for act in ("create", "change") if user and grant(user, f"zones.{act}") != "-"]
+    return render_or_log_in(request, "zones.html", user, rights=rights)
 
 
 @router.get("/settings")

@@ -65,7 +65,10 @@ class Looks(IntFlag):
 
     ``FIX``: a valid fix. ``SEAL``: the state of a seal, or an event. ``POWER``: battery or supply.
     ``JAM``: jamming or forgery stated, or a device without a fix. ``CLOCK``: a flagged clock.
-    ``ANY``: all that has a time of its own.
+    ``ANY``: all that has a time of its own. What few records show, and what wakes a detector at
+    rest: ``ALARM``: an event, or a seal that says that something is wrong with it. ``BLIND``: an
+    event, jamming, or no fix. ``ZONE``: a valid fix that is in a zone or has crossed one. ``LAND``:
+    a valid fix inside the territory. ``STRAY``: a fix that is not valid, or that a jump led to.
     """
 
     FIX = 1
@@ -74,34 +77,49 @@ class Looks(IntFlag):
     JAM = 8
     CLOCK = 16
     ANY = 32
+    ALARM = 64
+    BLIND = 128
+    ZONE = 256
+    LAND = 512
+    STRAY = 1024
 
 
 def shows(step: Step) -> int:
     """What a step has to look at, as bits of `Looks`; a plain int, since it is asked of each."""
     seen = step.observation
     bits = _ANY if seen.timed else 0
-    if step.valid:
+    fix = seen.fix
+    if step.valid and fix is not None:
         bits |= _FIX
-    if (
-        seen.event is not None
-        or seen.rope is not None
-        or seen.case is not None
-        or seen.lock is not None
-        or seen.armed is not None
-    ):
-        bits |= _SEAL
-    if seen.battery_pct is not None or seen.external_mv is not None or seen.event is not None:
-        bits |= _POWER
-    if seen.jam is not None or seen.no_fix or seen.spoof or seen.event is not None:
-        bits |= _JAM
+        if fix.zones or fix.crossed:
+            bits |= _ZONE
+        if fix.home:
+            bits |= _LAND
+        if step.jumped:
+            bits |= _STRAY
+    elif fix is not None:
+        bits |= _STRAY
     if seen.flags & _WRONG_CLOCK:
         bits |= _CLOCK
+    if seen.event is not None:
+        return bits | _EVENT
+    rope, case, lock = seen.rope, seen.case, seen.lock
+    if rope is not None or case is not None or lock is not None or seen.armed is not None:
+        bits |= _SEAL
+        if rope == "cut" or case == "open" or lock == "stuck":
+            bits |= _ALARM
+    if seen.battery_pct is not None or seen.external_mv is not None:
+        bits |= _POWER
+    if seen.jam or seen.no_fix:
+        bits |= _JAM_BLIND
+    elif seen.jam is not None or seen.spoof:
+        bits |= _JAM
     return bits
 
 
-_FIX, _SEAL, _POWER, _JAM, _CLOCK, _ANY = (
-    int(bit) for bit in (Looks.FIX, Looks.SEAL, Looks.POWER, Looks.JAM, Looks.CLOCK, Looks.ANY)
-)
+_FIX, _SEAL, _POWER, _JAM, _CLOCK, _ANY, _ALARM, _BLIND, _ZONE, _LAND, _STRAY = map(int, Looks)
+_JAM_BLIND = _JAM | _BLIND
+_EVENT = _SEAL | _ALARM | _POWER | _JAM | _BLIND
 _WRONG_CLOCK = int(
     TimeFlag.IMPLAUSIBLE
     | TimeFlag.ROLLOVER_CORRECTED
@@ -117,8 +135,10 @@ _WRONG_CLOCK = int(
 class Detector(Struct, Generic[State], frozen=True, kw_only=True):
     """A rule and its two functions over one device's steps.
 
-    ``state_type()`` is the state before the first observation. ``also``: other codes that the same
-    state decides. ``looks``: what it is asked about.
+    ``state_type()`` is the state before the first observation: the detector is at rest. ``also``:
+    other codes that the same state decides. ``looks``: what it is asked about. ``wakes``: what it
+    is asked about while at rest; nothing else may change that state or be a finding. None: it is
+    never looked whether it rests, since it nearly never does.
     """
 
     rule: Rule
@@ -126,6 +146,7 @@ class Detector(Struct, Generic[State], frozen=True, kw_only=True):
     step: Callable[[State, Step, Scene], tuple[State, Findings]]
     finish: Callable[[State, Scene], Findings]
     looks: Looks = Looks.ANY | Looks.SEAL
+    wakes: Looks | None = None
     also: tuple[Rule, ...] = ()
 
     @property

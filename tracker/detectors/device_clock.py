@@ -127,4 +127,5 @@ clock_fault = Detector(
     step=_step,
     finish=_finish,
     looks=Looks.ANY | Looks.CLOCK,
+    wakes=Looks.CLOCK,
 )

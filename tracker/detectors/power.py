@@ -82,7 +82,12 @@ def _finish(state: BatteryState, scene: Scene) -> Findings:
 
 
 battery_low = Detector(
-    rule=BATTERY_LOW, state_type=BatteryState, step=_step, finish=_finish, looks=Looks.POWER
+    rule=BATTERY_LOW,
+    state_type=BatteryState,
+    step=_step,
+    finish=_finish,
+    looks=Looks.POWER,
+    wakes=Looks.POWER,
 )
 
 # ---------------------------------------------------------------- the vehicle's supply

@@ -242,5 +242,6 @@ jamming = Detector(
     step=_step,
     finish=_finish,
     looks=Looks.JAM | Looks.FIX,
+    wakes=Looks.BLIND,
     also=(TRACE_JAM,),
 )

@@ -50,7 +50,7 @@ def _step(state: DeviationState, step: Step, scene: Scene) -> tuple[DeviationSta
         return _while_open(state, step, fix, place, scene)
     if place.distance_m - fix.acc_m > place.half_width_m:
         return _longer(state, step, fix, place, scene.limits), ()
-    return _NONE, ()
+    return (state if state.start_ms is None else _NONE), ()
 
 
 def _longer(
@@ -149,4 +149,5 @@ route_deviation = Detector(
     step=_step,
     finish=_finish,
     looks=Looks.FIX,
+    wakes=Looks.FIX,
 )

@@ -62,7 +62,14 @@ def _broken(rule: Rule, event: str, says: Says) -> Detector[BrokenState]:
         state, closed = _reseal(rule, state, scene, until_ms=scene.now_ms)
         return closed if state.start_ms is None else (_finding(rule, state, scene),)
 
-    return Detector(rule=rule, state_type=BrokenState, step=step, finish=finish, looks=Looks.SEAL)
+    return Detector(
+        rule=rule,
+        state_type=BrokenState,
+        step=step,
+        finish=finish,
+        looks=Looks.SEAL,
+        wakes=Looks.ALARM,
+    )
 
 
 def _break(state: BrokenState, step: Step, *, by_event: bool) -> BrokenState:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tracker.detectors.base import Detector, Findings, Rule, Scene, found_by, point
+from tracker.detectors.base import Detector, Findings, Looks, Rule, Scene, found_by, point
 from tracker.model import Basis, Finding, FoundBy, Observation, Severity, Step
 
 SEAL_FAULT = Rule(
@@ -91,4 +91,6 @@ def _finish(state: FaultState, scene: Scene) -> Findings:
     return () if state.start_ms is None else (_finding(state, scene),)
 
 
-seal_fault = Detector(rule=SEAL_FAULT, state_type=FaultState, step=_step, finish=_finish)
+seal_fault = Detector(
+    rule=SEAL_FAULT, state_type=FaultState, step=_step, finish=_finish, wakes=Looks.ALARM
+)

@@ -120,4 +120,5 @@ seal_state_conflict = Detector(
     step=_step,
     finish=_finish,
     looks=Looks.SEAL,
+    wakes=Looks.ALARM,
 )

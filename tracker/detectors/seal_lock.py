@@ -274,4 +274,5 @@ unauthorised_unlock = Detector(
     step=_step,
     finish=_finish,
     looks=Looks.FIX | Looks.SEAL,
+    wakes=Looks.ZONE | Looks.SEAL,
 )

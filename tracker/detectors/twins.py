@@ -105,5 +105,10 @@ def _finish(state: TwinState, scene: Scene) -> Findings:
 
 
 twins = Detector(
-    rule=TRACE_TWO_PLACES, state_type=TwinState, step=_step, finish=_finish, looks=Looks.ANY
+    rule=TRACE_TWO_PLACES,
+    state_type=TwinState,
+    step=_step,
+    finish=_finish,
+    looks=Looks.ANY,
+    wakes=Looks.STRAY,  # any other fix is valid because it can be reached from the one before
 )

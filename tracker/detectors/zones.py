@@ -137,6 +137,7 @@ restricted_zone = Detector(
     step=_restricted_step,
     finish=_restricted_finish,
     looks=Looks.FIX,
+    wakes=Looks.ZONE,
 )
 
 # ---------------------------------------------------------------- border_exit
@@ -251,4 +252,5 @@ border_exit = Detector(
     step=_border_step,
     finish=_border_finish,
     looks=Looks.FIX,
+    wakes=Looks.LAND,
 )

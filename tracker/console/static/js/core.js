@@ -25,6 +25,7 @@ export class ApiError extends Error {
     const fields = (problem.errors ?? []).map((e) => `${[e.loc].flat().join(".")}: ${e.msg}`);
     super([problem.detail ?? problem.title ?? t("The server did not answer."), ...fields].join(" · "));
     this.status = status;
+    this.errors = problem.errors ?? [];
   }
 }
 
@@ -36,8 +37,8 @@ let leaving = false;
 document.querySelector(".logout")?.addEventListener("submit", () => { leaving = true; });
 
 /** Call the API. Throws ApiError; goes to the log-in when the session has ended. */
-export async function api(path, { method = "GET", body, signal } = {}) {
-  const headers = { Accept: "application/json" };
+export async function api(path, { method = "GET", body, signal, headers: more = {} } = {}) {
+  const headers = { Accept: "application/json", ...more };
   if (method !== "GET") headers["X-CSRF-Token"] = decodeURIComponent(cookie("tracker_csrf"));
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer;

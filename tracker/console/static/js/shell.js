@@ -4,3 +4,5 @@ for (const link of document.querySelectorAll(".languages a")) {
   address.searchParams.set("lang", link.hreflang);
   link.href = address.pathname + address.search;
 }
+// On a phone the menu is wider than the screen: the present page's name is in sight.
+document.querySelector(".menu [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
