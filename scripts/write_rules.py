@@ -28,6 +28,7 @@ THRESHOLDS = {
     "unauthorised_unlock": "wrong_pins",
     "battery_low": "battery_",
     "power_cut": "power_",
+    "identity_conflict": ("identity_", "two_places_"),
     "sequence_gap": "sequence_gap_",
     "arrival_mismatch": ("arrival_", "legal_speed_"),
     "separation": "separation_",

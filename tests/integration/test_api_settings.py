@@ -7,11 +7,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from tests.integration.api_world import bare, world  # noqa: F401 - fixtures
 from tests.support.api import ApiWorld, after, bad_fields, problem_of
 from tests.support.seed import World, record
 from tracker.detectors.limits import Limits, version_of
+from tracker.model import to_ms
 
 
 def setting(**more: Any) -> dict[str, Any]:
@@ -47,6 +49,9 @@ def test_settings_are_kept_and_listed(world: ApiWorld) -> None:  # noqa: F811
     [
         ({"values": {"stop": 1}}, "body.values.stop", "stop_s"),
         ({"values": {"stop_radius_m": 60_000}}, "body.values.stop_radius_m", "50000 m"),
+        ({"values": {"identity_quiet_s": -1}}, "body.values.identity_quiet_s", "from 0 to"),
+        ({"values": {"two_places_switches": 0}}, "body.values.two_places_switches", "from 1 to"),
+        ({"values": {"two_places_switches": 2.5}}, "body.values.two_places_switches", "whole"),
         ({"values": {}}, "body.values", "at least one"),
         ({"scope": "post"}, "body.key", "missing"),
         ({"scope": "post", "key": "P9"}, "body.key", "no post"),
@@ -143,6 +148,53 @@ def test_deliveries_concerned_are_judged_again_with_the_new_thresholds(database:
         assert again["settings_version"] != found["settings_version"]
         used = api.get(f"/settings/limits/versions/{again['settings_version']}")
         assert [later["values"]["stop_s"] for later in used["later"]] == [1200]
+    finally:
+        api.close()
+        seed.close()
+
+
+def test_identity_has_thresholds_like_all_others(database: str) -> None:
+    """Tries to speak in a device's name half an hour apart, and a device in two places."""
+    api, seed = ApiWorld(database), World(database)
+    try:
+        now = datetime.now(UTC).replace(microsecond=0)
+        start = now - timedelta(hours=3)
+        gps = seed.device()
+        made = seed.delivery([gps], released=start, deadline=now + timedelta(days=9))
+        for n in range(6):  # there, back, there, back and there again: five switches
+            seen = record(n + 1, start + timedelta(minutes=n), 76.0 + n % 2, 43.5)
+            seed.store([seed.message(gps, seen, received=start + timedelta(minutes=n))])
+        for minutes in (60, 90):
+            forged = seed.message(gps, record(1, start, 60.0, 50.0))
+            received_ms = to_ms(start + timedelta(minutes=minutes))
+            seed.store([replace(forged, received_ms=received_ms)])
+
+        def conflicts() -> list[tuple[str, str]]:
+            seed.judge(now=now)
+            items = api.get(f"/deliveries/{made.id}/anomalies", code="identity_conflict")["items"]
+            found = [i for i in items if i["status"] != "retracted"]
+            return sorted((i["evidence"]["case"], i["settings_version"]) for i in found)
+
+        def set_for(scope: str, key: str, **values: Any) -> None:
+            change = {"from": (start - timedelta(days=1)).isoformat(), "values": values}
+            api.made("/settings/limits", setting(scope=scope, key=key) | change)
+
+        published = version_of(Limits())
+        by_default = [("refused", published), ("refused", published), ("two_places", published)]
+        assert conflicts() == by_default
+        set_for("delivery", str(made.id), identity_quiet_s=3600)
+        cases = conflicts()
+        assert [case for case, _ in cases] == ["refused", "two_places"]
+        (named,) = {version for case, version in cases if case == "refused"}
+        assert named != published
+        used = api.get(f"/settings/limits/versions/{named}")
+        assert [one["values"]["identity_quiet_s"] for one in used["later"]] == [3600]
+        posts = api.get(f"/deliveries/{made.id}")
+        set_for("post", posts["departure_post"], two_places_switches=6)
+        assert [case for case, _ in conflicts()] == ["refused"]
+        lane = f"{posts['departure_post']}>{posts['destination_post']}"
+        set_for("lane", lane, two_places_switches=5, identity_quiet_s=1)
+        assert [case for case, _ in conflicts()] == ["refused", "two_places"]
     finally:
         api.close()
         seed.close()

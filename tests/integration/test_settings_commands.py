@@ -39,12 +39,22 @@ def test_a_threshold_is_set_listed_shown_and_taken_back(run) -> None:
     assert "1800" not in run("show").output
 
 
+def test_thresholds_of_identity_are_set_and_shown(run) -> None:
+    shown = run("show").output
+    assert "identity_quiet_s" in shown
+    assert "two_places_switches" in shown
+    made = run("set", "identity_quiet_s=777", "two_places_switches=4", "--reason", "a weak spot")
+    assert json.loads(made.output)["values"] == {"identity_quiet_s": 777, "two_places_switches": 4}
+    assert "777" in run("show").output
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (("set", "stop_s", "--reason", "x"), "NAME=NUMBER"),
         (("set", "stop_s=much", "--reason", "x"), "no number"),
         (("set", "stop_radius_m=60000", "--reason", "x"), "50000 m"),
+        (("set", "two_places_switches=0", "--reason", "x"), "from 1 to 1000"),
         (("set", "stop_s=5", "--reason", "x", "--scope", "post"), "key"),
         (("set", "stop_s=5", "--reason", "x", "--scope", "galaxy"), "scope"),
         (("show", "--delivery", "x"), "no delivery's id"),

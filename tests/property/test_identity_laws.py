@@ -17,6 +17,7 @@ from tracker.detectors.identity import (
     identity_conflicts,
     two_places,
 )
+from tracker.detectors.limits import Limits
 from tracker.model import DeliveryPlan, Finding, Refusal
 from tracker.track import reachable
 
@@ -97,6 +98,27 @@ def test_episodes_of_a_reason_lie_ten_quiet_minutes_apart_and_only_the_last_is_o
         for f in same:
             young = now_ms - f.evidence["last_received_ms"] <= QUIET_MS
             assert f.end_ms == (None if young else f.evidence["last_received_ms"])
+
+
+@given(
+    st.lists(refusals(), max_size=12),
+    plans(),
+    st.integers(at(0), at(400)),
+    st.tuples(st.floats(0, 7200), st.floats(0, 7200)),
+)
+@MANY
+def test_a_longer_quiet_only_joins_episodes(
+    refused: list[Refusal], delivery: DeliveryPlan, now_ms: int, quiet_s: tuple[float, float]
+) -> None:
+    less, more = (Limits(identity_quiet_s=s) for s in sorted(quiet_s))
+    apart = identity_conflicts(refused, delivery, now_ms, less)
+    joined = identity_conflicts(refused, delivery, now_ms, more)
+    for whole in joined:
+        first, last = whole.start_ms, whole.evidence["last_received_ms"]
+        parts = [f for f in apart if key(f) == key(whole) and first <= f.start_ms <= last]
+        assert sum(f.evidence["count"] for f in parts) == whole.evidence["count"]
+        assert (whole.end_ms is None) >= any(f.end_ms is None for f in parts)
+    assert len(joined) <= len(apart)
 
 
 @given(st.data(), st.lists(refusals(), max_size=10), plans(), st.integers(at(0), at(400)))

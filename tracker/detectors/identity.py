@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tracker.detectors.base import Findings, Judged, Rule, Whole, WholeDetector, point
+from tracker.detectors.limits import Limits
 from tracker.geodesy import distance_m
 from tracker.model import (
     Basis,
@@ -38,17 +39,7 @@ IDENTITY_CONFLICT = Rule(
 )
 
 
-class IdentityLimits(Struct, frozen=True, kw_only=True):
-    """Thresholds of this code."""
-
-    identity_quiet_s: float = 600.0
-    """A forger who tries again within ten minutes is the same attempt: one anomaly, not a flood."""
-    two_places_switches: int = 3
-    """There, back and there again: one jump is spoofing or an outlier, and so is one that returns;
-    a third cannot be undone by a single wrong fix."""
-
-
-DEFAULTS = IdentityLimits()
+PUBLISHED = Limits()
 
 MAX_LISTED = 16
 """Ids and numbers listed in evidence; the count says how many there were."""
@@ -79,7 +70,7 @@ def identity_conflicts(
     refusals: Iterable[Refusal],
     plan: DeliveryPlan,
     now_ms: int,
-    limits: IdentityLimits = DEFAULTS,
+    limits: Limits = PUBLISHED,
 ) -> Findings:
     """Messages in the name of a bound device that were refused for their sender or as second body.
 
@@ -98,7 +89,7 @@ def identity_clock_ms(
     refusals: Iterable[Refusal],
     plan: DeliveryPlan,
     now_ms: int,
-    limits: IdentityLimits = DEFAULTS,
+    limits: Limits = PUBLISHED,
 ) -> int | None:
     """When the next open episode closes if nothing more is refused; None: none is open."""
     quiet_ms = round(limits.identity_quiet_s * 1000)
@@ -216,7 +207,7 @@ def _on_two(other: OtherBinding, start_ms: int, end_ms: int | None) -> Finding:
 # ---------------------------------------------------------------- two places at once
 
 
-def two_places(sightings: Iterable[Sighting], limits: IdentityLimits = DEFAULTS) -> Findings:
+def two_places(sightings: Iterable[Sighting], limits: Limits = PUBLISHED) -> Findings:
     """A device whose records alternate between places that cannot be reached from each other.
 
     An episode begins with the first record at the second place, is found with the
@@ -353,13 +344,13 @@ def _find(seen: Whole) -> Judged:
     around = seen.around
     if not (around.refusals or around.bindings or around.own):
         return Judged()  # as nearly always
-    refused = identity_conflicts(seen.around.refusals, seen.plan, seen.now_ms)
-    clock_ms = identity_clock_ms(seen.around.refusals, seen.plan, seen.now_ms)
+    refused = identity_conflicts(around.refusals, seen.plan, seen.now_ms, seen.limits)
+    clock_ms = identity_clock_ms(around.refusals, seen.plan, seen.now_ms, seen.limits)
     return Judged(
         findings=(
             *refused,
-            *device_on_two(seen.around.bindings, seen.plan),
-            *map(_in_two_places, (t for t in seen.around.own if t.kind == TWO_PLACES)),
+            *device_on_two(around.bindings, seen.plan),
+            *map(_in_two_places, (t for t in around.own if t.kind == TWO_PLACES)),
         ),
         clocks=() if clock_ms is None else (clock_ms,),
     )

@@ -96,6 +96,13 @@ class Limits(Struct, frozen=True, kw_only=True):
     arrival_far_m: float = 5_000.0
     """Under a terminal's roof the fix may be lost some kilometres before; more is elsewhere."""
 
+    identity_quiet_s: float = 600.0
+    """A forger who tries again within ten minutes is the same attempt: one anomaly, not a flood.
+    Refusals are counted by ten minutes; with less, those of one such slot are one attempt still."""
+    two_places_switches: int = 3
+    """There, back and there again: one jump is spoofing or an outlier, and so is one that returns;
+    a third cannot be undone by a single wrong fix."""
+
     sequence_gap_s: float = 24 * 3600.0
     """A day covers any dead zone on these roads and the upload after it."""
 

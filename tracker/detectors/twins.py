@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from tracker.detectors.base import Detector, Findings, Looks, Rule, Scene
 from tracker.detectors.identity import (
-    DEFAULTS,
     Sighting,
     TwoPlaces,
     at_two_places,
@@ -63,7 +62,7 @@ def _step(state: TwinState, step: Step, scene: Scene) -> tuple[TwinState, Findin
     here = _sighting(seen, fix)
     again = None if reachable(run.here, here) else begin_two_places(run.here, here)
     after = _ONE if again is None else TwinState(run=again)
-    return after, _told(run)
+    return after, _told(run, scene)
 
 
 def _seen_first(state: TwinState, step: Step, fix: FixFacts) -> TwinState:
@@ -93,15 +92,15 @@ def _sighting(seen: Observation, fix: FixFacts) -> Sighting:
     )
 
 
-def _told(run: TwoPlaces) -> Findings:
-    if run.switches < DEFAULTS.two_places_switches:
+def _told(run: TwoPlaces, scene: Scene) -> Findings:
+    if run.switches < scene.limits.two_places_switches:
         return ()
     found = at_two_places(run)
     return (replace(found, code=TRACE_TWO_PLACES.code, basis=TRACE_TWO_PLACES.basis),)
 
 
 def _finish(state: TwinState, scene: Scene) -> Findings:
-    return () if state.run is None else _told(state.run)
+    return () if state.run is None else _told(state.run, scene)
 
 
 twins = Detector(

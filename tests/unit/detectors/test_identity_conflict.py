@@ -8,13 +8,13 @@ import pytest
 from msgspec.structs import replace
 
 from tracker.detectors.identity import (
-    IdentityLimits,
     Sighting,
     device_on_two,
     identity_clock_ms,
     identity_conflicts,
     two_places,
 )
+from tracker.detectors.limits import Limits
 from tracker.model import BoundDevice, DeliveryPlan, OtherBinding, Periods, Refusal
 
 MINUTE = 60_000
@@ -108,6 +108,14 @@ def test_a_second_body_names_the_record_that_it_contradicts() -> None:
 def test_ten_quiet_minutes_make_a_new_episode(gap: float, episodes: int) -> None:
     found = identity_conflicts([refusal(5), refusal(5 + gap)], plan(), at(60))
     assert len(found) == episodes
+
+
+def test_how_long_it_must_be_quiet_is_a_threshold() -> None:
+    refused, hour = [refusal(5), refusal(50)], Limits(identity_quiet_s=3600)
+    assert len(identity_conflicts(refused, plan(), at(60))) == 2
+    (one,) = identity_conflicts(refused, plan(), at(60), hour)
+    assert (one.start_ms, one.end_ms, one.evidence["count"]) == (at(5), None, 2)
+    assert identity_clock_ms(refused, plan(), at(60), hour) == at(110) + 1
 
 
 def test_reasons_and_devices_are_told_apart() -> None:
@@ -249,5 +257,5 @@ def test_slow_movement_within_accuracy_is_one_place() -> None:
 
 def test_the_number_of_switches_is_a_threshold() -> None:
     places = [ALMATY, ASTANA, ALMATY, ASTANA]
-    assert two_places(sightings(places), IdentityLimits(two_places_switches=4)) == ()
-    assert len(two_places(sightings([*places, ALMATY]), IdentityLimits(two_places_switches=4))) == 1
+    assert two_places(sightings(places), Limits(two_places_switches=4)) == ()
+    assert len(two_places(sightings([*places, ALMATY]), Limits(two_places_switches=4))) == 1
