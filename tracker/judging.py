@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -87,10 +88,16 @@ class Remembered(Struct, frozen=True, kw_only=True):
 
 Memory = MutableMapping[UUID, Remembered]
 
+NONE_PLACED: frozenset[Placed] = frozenset()
+
 START = Kept(Fold())
 
 
-@dataclass(kw_only=True)
+NOTHING_AROUND = Around()
+NOTHING_JUDGED = Judged()
+
+
+@dataclass(kw_only=True, slots=True)
 class Case:
     """One delivery being judged."""
 
@@ -105,13 +112,13 @@ class Case:
     in_force: LimitsInForce
     placed: frozenset[Placed] = frozenset()
     observations: list[Observation] = field(default_factory=list)
-    after: Fold = field(default_factory=Fold)
+    after: Fold = START.fold
     over: tuple[Finding, ...] = ()
     now: Present | None = None
     traces: tuple[Finding, ...] = ()
     own: tuple[Trace, ...] = ()
-    around: Around = field(default_factory=Around)
-    judged: Judged = field(default_factory=Judged)
+    around: Around = NOTHING_AROUND
+    judged: Judged = NOTHING_JUDGED
     anomalies: dict[UUID, StoredAnomaly] = field(default_factory=dict)
     changed: list[Change[UUID]] = field(default_factory=list)
     told: list[UUID] = field(default_factory=list)
@@ -159,7 +166,7 @@ class Judging:
     cases: dict[UUID, Case] = field(default_factory=dict)
     records: list[StoredRecord] = field(default_factory=list)
 
-    @property
+    @cached_property
     def now_ms(self) -> int:
         """The one clock of the batch."""
         return to_ms(self.now)
@@ -234,7 +241,7 @@ def load_states(conn: Connection, batch: Judging) -> None:
     for r in timeless:
         placed[r.delivery_id].append((r.device_no, r.t_ms, r.received_ms, r.body))
     for id_, case in batch.cases.items():
-        case.placed = frozenset(placed.get(id_, ()))
+        case.placed = frozenset(placed[id_]) if id_ in placed else NONE_PLACED
         _recall(case)
     before = {
         id_: case.from_ms
@@ -252,7 +259,7 @@ def load_states(conn: Connection, batch: Judging) -> None:
 def _recall(case: Case) -> None:
     """Go on from the newest fold passed that has every record without a time where it is now."""
     passed = tuple(kept for kept in case.passed if kept.placed == _upto(case.placed, kept.fold))
-    if passed == case.passed:
+    if len(passed) == len(case.passed):
         return
     _from_start(case)
     if passed:
@@ -450,7 +457,7 @@ def _advance(conn: Connection, case: Case, batch: Judging) -> None:
     after = status_after(
         case.status,
         moved=case.after.moved,
-        late=to_ms(batch.now) >= file.plan.deadline_ms,
+        late=batch.now_ms >= file.plan.deadline_ms,
     )
     if after != case.status and out.write_status(conn, file.id, case.status, after):
         case.events.append(

@@ -33,7 +33,9 @@ def surround(conn: Connection, batch: Judging) -> None:
     lanes = lane_histories(conn, [i for i, c in batch.cases.items() if _may_be_late(c, batch)])
     others = _others(conn, batch)
     dead = _dead(conn, batch)
-    for id_, case in batch.cases.items():
+    left = {id_ for id_, case in batch.cases.items() if case.own}
+    for id_ in left.union(refusals, bindings, holes, lanes, others, dead):
+        case = batch.cases[id_]
         case.around = Around(
             own=case.own,
             others=others.get(id_, ()),
