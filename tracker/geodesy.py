@@ -32,6 +32,26 @@ def distance_m(a: Point, b: Point) -> float:
     return float(_GEOD.inv(a[0], a[1], b[0], b[1])[2])
 
 
+def is_farther(a: Point, b: Point, limit_m: float) -> bool:
+    """Whether two points are more than ``limit_m`` apart: as `distance_m` says, but mostly known
+    without it. For limits of some kilometres: what a place, a yard or a stop is wide."""
+    if abs(b[1] - a[1]) * _LEAST_M_PER_DEG > limit_m:
+        return True
+    # A tenth is more than the meridians draw together within such limits.
+    if abs(a[1]) < 80:
+        across_m = abs(b[0] - a[0]) * _LEAST_M_PER_DEG * cos(radians(a[1]))
+        if limit_m * 1.1 < across_m < _FAR_M:
+            return True
+    return distance_m(a, b) > limit_m
+
+
+_LEAST_M_PER_DEG = 110_000.0
+"""Less than a degree of a meridian, or of the equator, has anywhere on the ellipsoid."""
+
+_FAR_M = 1_000_000.0
+"""Beyond it a difference in longitude may be the short way round the globe."""
+
+
 def _flat_m(d_lon: float, d_lat: float, lat: float) -> float:
     s2 = 1 - _E2 * sin(radians(lat)) ** 2
     prime_vertical_m = _A_M / sqrt(s2)

@@ -22,9 +22,11 @@ from tests.unit.detectors.trips import (
     seconds,
     zone,
 )
-from tracker.anomalies import RULES, TRACE, Scenery, shown_in
+from tracker.anomalies import DETECTORS, RULES, TRACE, Scenery, shown_in
+from tracker.detectors.base import shows
 from tracker.geodesy import distance_m
-from tracker.model import Basis, Finding, FixFacts, Observation
+from tracker.model import Basis, BoundDevice, Finding, FixFacts, Observation, Step
+from tracker.track import Track, advance, settle
 
 MANY = settings(max_examples=150, deadline=None)
 Episodes = list[tuple[float | None, float | None]]
@@ -72,6 +74,38 @@ def test_each_finding_is_whole(trip: list[Observation], scene: Scenery) -> None:
             assert (source.device, source.gen, source.seq) in records
             if finding.code not in OF_TWO_DEVICES:
                 assert finding.device == source.device
+
+
+@given(trips(), sceneries())
+@MANY
+def test_a_detector_at_rest_sleeps_through_all_that_does_not_wake_it(
+    trip: list[Observation], scene: Scenery
+) -> None:
+    for device in scene.plan.devices:
+        seen_by = scene.of(device, scene.limits)
+        for step in steps_of(device, trip):
+            for detector in DETECTORS:
+                at_rest, bits = detector.state_type(), shows(step)
+                if detector.wakes is None or not detector.looks & bits or detector.wakes & bits:
+                    continue
+                assert detector.step(at_rest, step, seen_by) == (at_rest, ())
+
+
+@given(sceneries())
+def test_at_rest_nothing_goes_on(scene: Scenery) -> None:
+    for device in scene.plan.devices:
+        seen_by = scene.of(device, scene.limits)
+        assert not any(d.finish(d.state_type(), seen_by) for d in DETECTORS)
+
+
+def steps_of(device: BoundDevice, trip: list[Observation]) -> Iterator[Step]:
+    """What the track of a device decides, at the end of the data too."""
+    track = Track()
+    for seen in trip:
+        if seen.device == device.id:
+            track, steps = advance(track, seen)
+            yield from steps
+    yield from settle(track)[1]
 
 
 @given(trips(), sceneries())

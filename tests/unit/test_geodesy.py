@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from pyproj import Geod
 
-from tracker.geodesy import Point, along, densify, distance_m, heading_deg
+from tracker.geodesy import Point, along, densify, distance_m, heading_deg, is_farther
 
 GEOD = Geod(ellps="WGS84")
 
@@ -20,6 +20,19 @@ def test_near_distances_are_within_a_centimetre(
 ) -> None:
     lon2, lat2, _ = GEOD.fwd(76, lat, azimuth, length_m)
     assert distance_m((76, lat), (lon2, lat2)) == pytest.approx(length_m, abs=0.02)
+
+
+@pytest.mark.parametrize("lat", [-89.9, -80, -79.9, 0, 43.5, 70, 79.9, 89.9])
+@pytest.mark.parametrize("azimuth", [0, 37, 85, 90, 133, 270])
+@pytest.mark.parametrize("share", [0, 0.5, 0.999, 1.001, 1.09, 1.2, 3, 1000])
+@pytest.mark.parametrize("limit_m", [1, 150, 50_000])
+def test_farther_is_what_the_distance_says(
+    lat: float, azimuth: float, share: float, limit_m: float
+) -> None:
+    for lon in (76, 179.9999):
+        lon2, lat2, _ = GEOD.fwd(lon, lat, azimuth, share * limit_m)
+        a, b = (lon, lat), (lon2, lat2)
+        assert is_farther(a, b, limit_m) is (distance_m(a, b) > limit_m)
 
 
 @pytest.mark.parametrize(

@@ -59,12 +59,10 @@ def limit_s(state: SilenceState, scene: Scene) -> float:
     """
     periods = scene.device.periods
     period_s = periods.parked_s if state.moving is False else periods.moving_s
-    limits = scene.limits
-    return (
-        min(state.sleep_s, MOST_SLEEP_S)
-        + limits.silence_periods * period_s
-        + limits.silence_grace_s
-    )
+    limits, sleep_s = scene.limits, state.sleep_s
+    if sleep_s > MOST_SLEEP_S:
+        sleep_s = MOST_SLEEP_S
+    return sleep_s + limits.silence_periods * period_s + limits.silence_grace_s
 
 
 def deadline_ms(state: SilenceState, scene: Scene) -> int | None:

@@ -232,6 +232,8 @@ def _missed_finding(missed: Missed, scene: Scene) -> Finding:
 
 
 def _finish(state: CourseState, scene: Scene) -> Findings:
+    if not state.missed and state.astray is None:
+        return ()
     found = tuple(_missed_finding(missed, scene) for missed in state.missed)
     return found if state.astray is None else (_astray_finding(state.astray, scene), *found)
 

@@ -8,8 +8,8 @@ and what its driver has driven; `late_risk` reads it at a present.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import ceil, inf, isinf
+from collections.abc import Iterator, Mapping
+from math import ceil, inf
 from typing import Any, cast
 
 from msgspec import Struct
@@ -76,23 +76,33 @@ def journey_s(remaining_m: float, hours: Hours, limits: Limits) -> float:
     A break of 45 min after 4.5 h of driving, 9 h of driving a day (AETR art. 6 and 7); a daily rest
     counts as a break. The driver takes them as late as is allowed and none at the destination.
     """
-    left_s = max(0.0, remaining_m) / (limits.legal_speed_kmh / 3.6)
-    since_break_s, today_s, total_s = hours.since_break_s, hours.today_s, 0.0
+    left_s = _driving_s(remaining_m, limits)
+    return _with_rests_s(left_s, hours.since_break_s, hours.today_s, limits)
+
+
+def _driving_s(remaining_m: float, limits: Limits) -> float:
+    return max(0.0, remaining_m) / (limits.legal_speed_kmh / 3.6)
+
+
+def _with_rests_s(left_s: float, since_break_s: float, today_s: float, limits: Limits) -> float:
+    """So much driving with the breaks and rests between."""
+    break_after_s, day_driving_s = limits.break_after_s, limits.day_driving_s
+    total_s = 0.0
+    # Comparisons for `min` and `max`: each note of each vehicle comes by here three times.
     while left_s > 0:
-        until_break_s = max(0.0, limits.break_after_s - since_break_s)
-        until_rest_s = max(0.0, limits.day_driving_s - today_s)
-        leg_s = min(left_s, until_break_s, until_rest_s)
+        until_break_s = break_after_s - since_break_s if since_break_s < break_after_s else 0.0
+        until_rest_s = day_driving_s - today_s if today_s < day_driving_s else 0.0
+        leg_s = until_break_s if until_break_s < until_rest_s else until_rest_s
+        if left_s <= leg_s:
+            return total_s + left_s
         left_s -= leg_s
         total_s += leg_s
-        since_break_s, today_s = since_break_s + leg_s, today_s + leg_s
-        if left_s <= 0:
-            break
         if until_rest_s <= leg_s:
             total_s += limits.day_rest_s
             since_break_s = today_s = 0.0
         else:
             total_s += limits.break_s
-            since_break_s = 0.0
+            since_break_s, today_s = 0.0, today_s + leg_s
     return total_s
 
 
@@ -109,24 +119,44 @@ def earliest_arrival(remaining_m: float, at_ms: int, hours: Hours, limits: Limit
 
 def reachable_until(remaining_m: float, deadline_ms: int, hours: Hours, limits: Limits) -> int:
     """The last moment (t, ms) at which `earliest_arrival` still is no later than the deadline."""
-    latest = -inf
-    for from_ms, after in _choices(hours, limits):
-        leave_ms = deadline_ms - ceil(journey_s(remaining_m, after, limits) * 1000)
-        if leave_ms >= from_ms:
-            latest = max(latest, leave_ms)
-    # To go on at once is always a choice, so there is one.
-    assert not isinf(latest)
-    return int(latest)
+    left_s = _driving_s(remaining_m, limits)
+    since_break_s, today_s, resting_ms = hours.since_break_s, hours.today_s, hours.resting_ms
+
+    def leave_ms(since_break_s: float, today_s: float) -> int:
+        return deadline_ms - ceil(_with_rests_s(left_s, since_break_s, today_s, limits) * 1000)
+
+    latest_ms = leave_ms(since_break_s, today_s)
+    rested = not since_break_s and not today_s
+    on_one_stretch = (
+        left_s <= limits.break_after_s - since_break_s and left_s <= limits.day_driving_s - today_s
+    )
+    if resting_ms is None or rested or on_one_stretch:
+        return latest_ms  # no rest begun would make the way shorter
+    for begin_ms, *driven_s in _after_rests(resting_ms, today_s, limits):
+        later_ms = leave_ms(*driven_s)
+        if later_ms >= begin_ms and later_ms > latest_ms:
+            latest_ms = later_ms
+    return latest_ms
 
 
-def _choices(hours: Hours, limits: Limits) -> tuple[tuple[float, Hours], ...]:
+def _choices(hours: Hours, limits: Limits) -> Iterator[tuple[float, Hours]]:
     """(from when, with which hours) the driver may go on; a rest begun is ended, or not."""
-    at_once = (-inf, hours)
-    if hours.resting_ms is None:
-        return (at_once,)
-    break_ms = hours.resting_ms + ceil(limits.break_s * 1000)
-    rest_ms = hours.resting_ms + ceil(limits.day_rest_s * 1000)
-    return (at_once, (break_ms, replace(hours, since_break_s=0.0)), (rest_ms, FRESH))
+    yield -inf, hours
+    if hours.resting_ms is not None:
+        for begin_ms, since_break_s, today_s in _after_rests(
+            hours.resting_ms, hours.today_s, limits
+        ):
+            yield begin_ms, Hours(since_break_s=since_break_s, today_s=today_s)
+
+
+def _after_rests(
+    resting_ms: int, today_s: float, limits: Limits
+) -> tuple[tuple[int, float, float], ...]:
+    """When the break and the daily rest that the driver may be taking end, and what he has driven
+    since the last break and the last rest then."""
+    break_ms = resting_ms + ceil(limits.break_s * 1000)
+    rest_ms = resting_ms + ceil(limits.day_rest_s * 1000)
+    return (break_ms, 0.0, today_s), (rest_ms, 0.0, 0.0)
 
 
 # ---------------------------------------------------------------- the fold
@@ -186,7 +216,7 @@ def _step(state: DrivingState, step: Step, scene: PairScene) -> tuple[DrivingSta
             return state, ()
     remaining_m = scene.plan.routes[fix.route].length_m - place.progress_m
     destination = scene.plan.destination
-    if destination is not None and any(z.code == destination.zone for z in fix.zones):
+    if fix.zones and destination is not None and destination.zone in {z.code for z in fix.zones}:
         remaining_m = 0.0
     return _noted(state, t_ms, moving, fix.route, max(0.0, remaining_m), scene), ()
 

@@ -7,7 +7,7 @@ again: fixes wait for it, and comparisons are made in the order of time whatever
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from tracker.detectors.base import Findings, PairDetector, PairScene, Rule, found_by
 from tracker.detectors.limits import Limits
-from tracker.geodesy import along, distance_m
+from tracker.geodesy import along, distance_m, is_farther
 from tracker.model import Basis, Finding, FoundBy, Observation, Severity, Step
 
 SEPARATION = Rule(
@@ -73,6 +73,9 @@ class Couple(Struct, frozen=True, array_like=True):
     apart: Apart | None = None
 
 
+_NOT_SEEN = Couple()
+
+
 class SeparationState(Struct, frozen=True, array_like=True):
     """Every seal with every unit, by both names.
 
@@ -89,25 +92,30 @@ def _step(state: SeparationState, step: Step, scene: PairScene) -> tuple[Separat
     fix = seen.fix
     if not step.valid or fix is None or len(scene.plan.devices) < 2:
         return state, ()
+    names = _couples_of(seen, scene)
+    if not names:
+        return state, ()
     at = At(seen.t_ms, fix.lon, fix.lat, fix.acc_m)
-    couples = state.couples
+    couples = dict(state.couples)
     over: list[Finding] = []
-    for name in _couples_of(seen, scene):
-        couple = couples.get(name) or Couple()
-        couple, ended = _taken(couple, at, seen, scene.limits)
-        couples = {**couples, name: couple}
-        over += [_finding(name, apart, scene.limits, end_ms) for apart, end_ms in ended]
+    for name in names:
+        couples[name], ended = _taken(couples.get(name) or _NOT_SEEN, at, seen, scene.limits)
+        if ended:
+            over += [_finding(name, apart, scene.limits, end_ms) for apart, end_ms in ended]
     if not over and not state.held:
-        return (state if couples is state.couples else SeparationState(couples)), ()
+        return SeparationState(couples), ()
     return _released(couples, (*state.held, *over))
 
 
-def _couples_of(seen: Observation, scene: PairScene) -> Iterator[str]:
+def _couples_of(seen: Observation, scene: PairScene) -> list[str]:
     """The names of the couples that a device is part of."""
-    is_seal = seen.kind == "seal"
-    others = [d.id for d in scene.plan.devices if (d.kind == "seal") is not is_seal]
-    for other in others if len(others) == 1 else sorted(set(others)):
-        yield f"{seen.device}|{other}" if is_seal else f"{other}|{seen.device}"
+    device, is_seal = seen.device, seen.kind == "seal"
+    names = [
+        f"{device}|{d.id}" if is_seal else f"{d.id}|{device}"
+        for d in scene.plan.devices
+        if (d.kind == "seal") is not is_seal
+    ]
+    return names if len(names) == 1 else sorted(set(names))
 
 
 # ---------------------------------------------------------------- one couple
@@ -121,9 +129,9 @@ def _taken(
     """A couple with one fix more, and the episodes that its comparisons end."""
     seals, units = couple.seal, couple.gps
     if seen.kind == "seal":
-        seals = (*_bounded(seals), at)
+        seals = (*(seals if len(seals) < MOST_WAITING else _thinned(seals)), at)
     else:
-        units = (*_bounded(units), at)
+        units = (*(units if len(units) < MOST_WAITING else _thinned(units)), at)
     run, apart = couple.run, couple.apart
     if not seals or not units:
         return Couple(seals, units, None, run, apart), ()
@@ -135,15 +143,16 @@ def _taken(
         seal, gps = _where(seals, t_ms, limits), _where(units, t_ms, limits)
         if seal is not None and gps is not None:
             off_m, far = _compare(seal, gps, limits)
+            if not far and apart is None:  # as nearly always
+                run = None
+                continue
             run, apart, end = _judged(run, apart, seal, gps, off_m, far, seen, limits)
             if end is not None:
                 ended.append(end)
     return Couple(_from(seals, upto_ms), _from(units, upto_ms), upto_ms, run, apart), tuple(ended)
 
 
-def _bounded(fixes: tuple[At, ...]) -> tuple[At, ...]:
-    if len(fixes) < MOST_WAITING:
-        return fixes
+def _thinned(fixes: tuple[At, ...]) -> tuple[At, ...]:
     return (fixes[0], *fixes[1:-1:2], fixes[-1])
 
 
@@ -162,9 +171,9 @@ def _times(
 
 def _where(fixes: tuple[At, ...], t_ms: int, limits: Limits) -> At | None:
     """Where a device was; None: not known well enough."""
-    if t_ms < fixes[0].t_ms:
-        return None
     before = fixes[0]
+    if t_ms < before.t_ms:
+        return None
     for after in fixes:
         if after.t_ms >= t_ms:
             break
@@ -175,7 +184,7 @@ def _where(fixes: tuple[At, ...], t_ms: int, limits: Limits) -> At | None:
         return after
     a, b = (before.lon, before.lat), (after.lon, after.lat)
     gap_ms = after.t_ms - before.t_ms
-    if gap_ms > limits.separation_gap_s * 1000 and distance_m(a, b) > limits.separation_still_m:
+    if gap_ms > limits.separation_gap_s * 1000 and is_farther(a, b, limits.separation_still_m):
         return None
     share = (t_ms - before.t_ms) / gap_ms
     if abs(b[0] - a[0]) > 180:

@@ -261,7 +261,9 @@ def _longer(
         held, landing, episode = state.held, state.landing, state.episode
         close = excess_m > 0
         state = SpoofState(state.odo_m, state.t_ms, marks, close, held, landing, episode)
-        return state, excess_m <= 2 * fix.acc_m + _grain_m(odo_m, last.odo_m)
+        noise_m = 2 * fix.acc_m
+        agrees = excess_m <= noise_m or excess_m <= noise_m + _grain_m(odo_m, last.odo_m)
+        return state, agrees
     facts = {"path_m": round(path_m, 1), "odometer_m": round(odometer_m, 1)}
     first = _begun(marks, limits)
     # What is counted from here on is new evidence.

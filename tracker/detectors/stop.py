@@ -6,13 +6,13 @@ allowed place that outlasts it, and the trace of a stop that other deliveries ar
 
 from __future__ import annotations
 
-from math import cos, inf, radians
+from math import inf
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from tracker.detectors.base import Detector, Findings, Looks, Rule, Scene, found_by, point
-from tracker.geodesy import distance_m
+from tracker.geodesy import is_farther
 from tracker.model import STOP_ZONES, Basis, Finding, FixFacts, FoundBy, Observation, Severity, Step
 
 UNAUTHORISED_STOP = Rule(
@@ -107,7 +107,9 @@ def _step(state: StopState, step: Step, scene: Scene) -> tuple[StopState, Findin
         return state, ()
     if run is None:
         return StopState(_begin(_outside(step.observation, fix))), ()
-    if _is_inside(run.lon, run.lat, fix, scene):
+    radius_m = scene.limits.stop_radius_m
+    here = (fix.lon, fix.lat)
+    if not is_farther((run.lon, run.lat), here, radius_m):
         return StopState(_stay(run, step.observation, fix, scene)), ()
     outside = _outside(step.observation, fix)
     if state.outside is None:
@@ -115,7 +117,7 @@ def _step(state: StopState, step: Step, scene: Scene) -> tuple[StopState, Findin
     # Two fixes in a row are away: the run is over and the first of them is the next anchor.
     over = _findings(run, scene, over=True)
     begun = _begin(state.outside)
-    if _is_inside(begun.lon, begun.lat, fix, scene):
+    if not is_farther((begun.lon, begun.lat), here, radius_m):
         return StopState(_stay(begun, step.observation, fix, scene)), over
     return StopState(begun, outside), over
 
@@ -132,24 +134,6 @@ def _outside(observation: Observation, fix: FixFacts) -> Outside:
         tuple(sorted({zone.code for zone in allowed})),
         max((inf if z.max_dwell_s is None else z.max_dwell_s for z in allowed), default=0.0),
     )
-
-
-_M_PER_DEG = 110_000.0
-"""Less than a degree of a meridian, or of the equator, has anywhere on the ellipsoid."""
-
-
-def _is_inside(lon: float, lat: float, fix: FixFacts, scene: Scene) -> bool:
-    radius_m = scene.limits.stop_radius_m
-    if abs(fix.lat - lat) * _M_PER_DEG > radius_m:
-        return False
-    # A vehicle that drives is far away; only near the radius is the exact distance worth its cost.
-    if radius_m * 1.1 < abs(fix.lon - lon) * _M_PER_DEG * cos(radians(lat)) < _FAR_M:
-        return False
-    return distance_m((lon, lat), (fix.lon, fix.lat)) <= radius_m
-
-
-_FAR_M = 1_000_000.0
-"""Beyond it a difference in longitude may be the short way round the globe."""
 
 
 def _stay(run: Run, observation: Observation, fix: FixFacts, scene: Scene) -> Run:
