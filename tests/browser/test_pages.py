@@ -284,7 +284,14 @@ def test_no_page_scrolls_sideways(
     visit: Visit, people: People, scene: Scene, size: tuple[int, int]
 ) -> None:
     visit.log_in(people.admin())
-    for path in ("/", "/deliveries", f"/deliveries/{scene.delivery}", "/arrivals", "/carrier"):
+    for path in (
+        "/",
+        "/deliveries",
+        f"/deliveries/{scene.delivery}",
+        "/arrivals",
+        "/carrier",
+        "/zones",
+    ):
         page = visit.page(path)
         page.set_viewport_size({"width": size[0], "height": size[1]})
         expect(page.locator("[aria-busy=true]")).to_have_count(0)

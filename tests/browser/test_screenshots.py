@@ -107,13 +107,23 @@ def test_pictures_of_every_page(fleet: Fleet, browser: Browser, width: int, heig
         "deliveries": "/deliveries",
         "delivery": f"/deliveries/{fleet.delivery}",
         "arrivals": "/arrivals",
+        "zones": "/zones",
+        "zone": "/zones?zone=Z-AISHABIBI",
     }.items():
         page.goto(fleet.stack.http + path)
         page.wait_for_load_state("networkidle" if name != "delivery" else "load")
         if name == "delivery":
             page.wait_for_selector(".case")
             page.wait_for_selector("#map[data-ready]")
+        if name == "zone":
+            page.wait_for_selector("#history li")
+        if name.startswith("zone"):
+            page.wait_for_selector("#map[data-ready][data-still]")
         _take(page, name, width)
+    page.locator("#change").click()
+    page.wait_for_selector("#form")
+    page.wait_for_selector("#map[data-still]")
+    _take(page, "zone-form", width)
     context.close()
 
 

@@ -4,6 +4,7 @@ import { geometryOf, within } from "./shapes.js";
 const EMPTY = { type: "FeatureCollection", features: [] };
 const MOUSE_PX = 8;
 const FINGER_PX = 20;
+const POINTER_PX = matchMedia("(pointer: coarse)").matches ? FINGER_PX : MOUSE_PX;
 const MOST_MIDDLES = 400;
 /** Beyond this many corners none is offered to be dragged: the map would not keep up. */
 export const MOST_CORNERS = 3000;
@@ -215,11 +216,11 @@ export class OutlineEditor {
   #click(event) {
     if (this.#ring) {
       const first = this.#ring[0] && this.#map.project(this.#ring[0]);
-      const closes = this.#ring.length >= 3 && Math.hypot(first.x - event.point.x, first.y - event.point.y) <= MOUSE_PX;
+      const closes = this.#ring.length >= 3 && Math.hypot(first.x - event.point.x, first.y - event.point.y) <= POINTER_PX;
       if (closes) this.finish();
       else this.#addCorner(rounded(event.lngLat));
     } else if (this.#active) {
-      const hit = this.#under(event.point, MOUSE_PX);
+      const hit = this.#under(event.point, POINTER_PX);
       this.#chosen = hit?.role === "corner" ? hit : null;
       this.#changed();
     }

@@ -43,6 +43,7 @@ export class ZoneForm {
     this.#editor.begin(base ? partsOf(base.geometry) : []);
     this.#rest(base);
     if (base) this.#fill(base);
+    else this.#form.elements.kind.value = "parking"; // what is drawn the most often
     this.#kind();
     $("form-title").textContent = base ? t("New version: {name}", { name: named(base.name) }) : t("New zone");
     this.#clean = this.#state();

@@ -60,5 +60,5 @@ export function zoneAt(map, { x, y }) {
 /** Bring geometries into view. */
 export function frame(map, geometries, { animate = true } = {}) {
   const box = boundsOf(...geometries);
-  if (box) map.fitBounds(box, { padding: 60, maxZoom: 15, duration: animate ? 600 : 0 });
+  if (box) map.fitBounds(box, { padding: Math.min(90, map.getContainer().clientHeight / 6), maxZoom: 14.5, duration: animate ? 600 : 0 });
 }

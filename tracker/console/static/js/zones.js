@@ -13,6 +13,7 @@ import { areaText, inForce, kindHelp, kindName, phrase, said, stateOf, swatch } 
 const $ = (id) => document.getElementById(id);
 const PAGE = 50;
 const MOST = 20_000;
+const FINGER = matchMedia("(pointer: coarse)").matches;
 const may = new Set($("zones").dataset.may.split(" "));
 const filter = $("filter");
 
@@ -307,6 +308,7 @@ function showDrawing(note = "") {
   const n = editor.corners;
   $("draw-hint").textContent = note === "few" || n > 0 && n < 3
     ? t("Corners: {n}. Three at least.", { n })
+    : FINGER ? n ? t("Corners: {n}. Tap the first one to finish.", { n }) : t("Tap the map to set corners.")
     : n ? t("Corners: {n}. Double click or Enter finishes, Backspace takes the last one back, Esc cancels.", { n })
       : t("Click to set corners. By keyboard: arrows move the map, the space bar sets a corner in its middle.");
   bar.querySelector("[data-draw=back]").disabled = n === 0;
@@ -413,6 +415,7 @@ document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || $("dialog").open) return;
   const inField = event.target.closest?.("input, textarea, select");
   if (event.key === "Escape" && !editor.drawing) back(event, inField);
+  else if (event.key === "ArrowDown" && event.target === filter.elements.q) along(event);
   else if (inField) return;
   else if ((event.key === "ArrowDown" || event.key === "ArrowUp") && !$("view-list").hidden) along(event);
   else if (event.key === "/" && !$("view-list").hidden) { event.preventDefault(); filter.elements.q.focus(); }
