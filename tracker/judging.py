@@ -47,9 +47,17 @@ from tracker.db.findings import StoredAnomaly
 from tracker.db.outbox import Event, append
 from tracker.db.reading import EVERYTHING, rfc3339
 from tracker.db.reading_alerts import alerts_by_id
-from tracker.model import Around, Finding, Observation, Trace, to_ms
+from tracker.model import ActKind, Around, Finding, Observation, Trace, to_ms
 from tracker.participants import category
-from tracker.risk import Assessment, FindingFacts, GoodsFacts, SubjectFacts, assess
+from tracker.risk import (
+    DARK_S,
+    Assessment,
+    FindingFacts,
+    GoodsFacts,
+    JourneyFacts,
+    SubjectFacts,
+    assess,
+)
 
 Connection = psycopg.Connection[Any]
 
@@ -360,7 +368,7 @@ def weigh(conn: Connection, batch: Judging) -> None:
     resolved = out.findings_of_alerts(conn, list(cases)) if cases else {}
     new: dict[UUID, Assessment] = {}
     for id_, case in cases.items():
-        assessed = _assess(case, resolved)
+        assessed = _assess(case, resolved, batch.now_ms)
         digest = sha256(msgspec.json.encode(assessed)).hexdigest()[:16]
         if digest != case.former:
             case.assessed, case.digest = assessed, digest
@@ -370,12 +378,21 @@ def weigh(conn: Connection, batch: Judging) -> None:
 
 
 def _may_weigh_otherwise(case: Case) -> bool:
-    """Risk depends on the anomalies, on people's findings, on the goods: not on every record."""
+    """Risk depends on the anomalies, on people's findings, on the goods: not on every record.
+
+    With a silence or a stop it also depends on what was heard since, and for how long nothing was;
+    after the arrival on whether telemetry was there.
+    """
     acted = case.from_ms is None or case.from_ms >= db.FOREVER_MS
-    return bool(case.changed) or acted or case.former is None
+    heard = any(a.finding.code in _HEARD for a in case.anomalies.values())
+    arrived = case.file.plan.arrived_ms is not None
+    return bool(case.changed) or acted or heard or arrived or case.former is None
 
 
-def _assess(case: Case, resolved: dict[UUID, str]) -> Assessment:
+_HEARD = frozenset({"silence", "unauthorised_stop"})
+
+
+def _assess(case: Case, resolved: dict[UUID, str], now_ms: int) -> Assessment:
     standing = [a for a in case.anomalies.values() if a.status != "retracted"]
     return assess(
         subject=SubjectFacts(
@@ -383,7 +400,23 @@ def _assess(case: Case, resolved: dict[UUID, str]) -> Assessment:
             declarant=category(case.file.declarant_facts).level,
         ),
         goods=[_goods(line) for line in case.file.goods],
-        findings=[_finding_facts(a, resolved) for a in standing],
+        findings=[_finding_facts(a, resolved, now_ms) for a in standing],
+        journey=_journey(case),
+    )
+
+
+def _journey(case: Case) -> JourneyFacts:
+    plan, visits = case.file.plan, case.present.visits
+    arrivals = [act for act in plan.acts if act.kind is ActKind.ARRIVAL]
+    stated = [seal["state"] for seal in arrivals[-1].data.get("seals") or ()] if arrivals else []
+    post = plan.destination
+    return JourneyFacts(
+        devices=plan.devices,
+        heard_ms={device: newest.t_ms for device, newest in case.present.newest.items()},
+        arrived=bool(arrivals)
+        and post is not None
+        and any(post.zone in zones for zones in visits.values()),
+        seals_intact=bool(stated) and all(state == "intact" for state in stated),
     )
 
 
@@ -395,7 +428,7 @@ def _goods(line: dict[str, Any]) -> GoodsFacts:
     )
 
 
-def _finding_facts(anomaly: StoredAnomaly, resolved: dict[UUID, str]) -> FindingFacts:
+def _finding_facts(anomaly: StoredAnomaly, resolved: dict[UUID, str], now_ms: int) -> FindingFacts:
     finding = anomaly.finding
     end_ms = finding.end_ms
     return FindingFacts(
@@ -403,10 +436,15 @@ def _finding_facts(anomaly: StoredAnomaly, resolved: dict[UUID, str]) -> Finding
         severity=finding.severity,
         status="open" if end_ms is None else "closed",
         evidence=finding.evidence,
-        # While an episode lasts only its data counts, so that an assessment is not new each second.
+        # While an episode lasts only its data counts, so that an assessment is not new each second;
+        # how long a silence has lasted counts in one step, at `DARK_S`.
         duration_s=None if end_ms is None else (end_ms - finding.start_ms) / 1000,
         finding_of_alert=resolved.get(anomaly.alert_id) if anomaly.alert_id else None,
         anomaly_id=str(anomaly.id),
+        device=finding.device,
+        from_ms=finding.start_ms,
+        to_ms=end_ms,
+        lasted_s=max(0.0, (now_ms - finding.start_ms) / 1000) if end_ms is None else 0.0,
     )
 
 
@@ -419,7 +457,7 @@ def save(conn: Connection, batch: Judging) -> None:
         _advance(conn, case, batch)
     out.write_standings(
         conn,
-        [_standing(id_, case) for id_, case in batch.cases.items()],
+        [_standing(id_, case, batch.now_ms) for id_, case in batch.cases.items()],
         now=batch.now,
     )
     for id_, case in batch.cases.items():
@@ -437,14 +475,21 @@ def save(conn: Connection, batch: Judging) -> None:
     out.write_positions(conn, sorted(newest, key=lambda one: one[1]))
 
 
-def _standing(delivery_id: UUID, case: Case) -> out.Standing:
+def _standing(delivery_id: UUID, case: Case, now_ms: int) -> out.Standing:
+    clocks = (*case.judged.clocks, *(t for t in _dark_ms(case) if t > now_ms))
     return out.Standing(
         delivery_id=delivery_id,
-        next_clock_ms=min(case.judged.clocks, default=None),
+        next_clock_ms=min(clocks, default=None),
         progress_m=_progress_m(case.present),
         assessment=case.assessed,
         digest=case.digest,
     )
+
+
+def _dark_ms(case: Case) -> list[int]:
+    """When silences that last will have lasted so long that their devices count as gone."""
+    open_ = [a.finding for a in case.anomalies.values() if a.status == "open"]
+    return [f.start_ms + round(DARK_S * 1000) for f in open_ if f.code == "silence"]
 
 
 def _progress_m(now: Present) -> float | None:

@@ -10,16 +10,20 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Final
 
 from msgspec import Struct
 
-from tracker.model import Severity
 from tracker.riskblock.consequence import GoodsFacts, Level, consequence_kzt, goods_class, level_of
 from tracker.riskblock.corridor import PROFILES, Corridor, CorridorName, Profile, corridor_for
+from tracker.riskblock.facts import FindingFacts, JourneyFacts, SubjectFacts, counts
 from tracker.riskblock.indicators import EXPERT, Family, Indicator, Ramp, WeightSet
+from tracker.riskblock.journey import DARK_S
+from tracker.riskblock.journey import indicators as indicators_of_journey
+from tracker.riskblock.readings import numbers, words
 
 __all__ = [
+    "DARK_S",
     "EXPERT",
     "PROFILES",
     "Assessment",
@@ -27,6 +31,7 @@ __all__ = [
     "FindingFacts",
     "GoodsFacts",
     "Indicator",
+    "JourneyFacts",
     "Level",
     "Profile",
     "Ramp",
@@ -41,12 +46,14 @@ __all__ = [
     "render_reason",
 ]
 
-#: Within a family the strongest counts whole, the next ½, then ¼ …: correlated evidence is not
-#: counted twice, and no family weighs more than twice its strongest indicator. Halving is also
-#: the steepest rule under which one finding more can never lower the sum.
+#: Within a family the strongest indicator counts whole, the next ½, then ¼ …: correlated evidence
+#: is not counted twice, and no family weighs more than about twice its strongest indicator.
 DISCOUNT: Final = 0.5
-#: Beyond the eighth of a family less than 1 % of the strongest is left: not worth a line.
-FAMILY_MAX: Final = 8
+#: The same indicator again is mostly the same thing again: the seal and the vehicle's unit see one
+#: and the same stop. So it adds a tenth, a hundredth …, and its strongest finding speaks for it.
+REPEAT: Final = 0.1
+#: Beyond the third of one indicator less than a thousandth is left: not worth a line.
+REPEATS_MAX: Final = 3
 #: All findings together weigh at most this (odds times 160,000). More families than that repeat
 #: one story, and no estimate of this kind is surer. The reasons are then shrunk in proportion.
 FINDINGS_MAX: Final = 12.0
@@ -56,32 +63,6 @@ PRIOR_FAMILIES: Final = frozenset({"subject", "goods"})
 
 #: Evidence of layers that lower a severity: `tracker.detectors.layers`.
 LAYERS: Final = ("dead_zone", "area_jamming")
-
-#: A finding that a person resolved so says nothing about non-delivery.
-DISMISSED: Final = frozenset({"explained", "technical", "false"})
-
-
-class SubjectFacts(Struct, frozen=True, kw_only=True):
-    """The categories of the two who answer for the goods (participants.category)."""
-
-    carrier: Level = "medium"
-    declarant: Level = "medium"
-
-
-class FindingFacts(Struct, frozen=True, kw_only=True):
-    """An anomaly as the assessment needs it.
-
-    ``status`` open, closed or retracted. ``duration_s`` None where it has none.
-    ``finding_of_alert``: what a person resolved its alert with, if so.
-    """
-
-    code: str
-    severity: Severity
-    status: Literal["open", "closed", "retracted"] = "open"
-    evidence: Mapping[str, Any] = {}
-    duration_s: float | None = None
-    finding_of_alert: str | None = None
-    anomaly_id: str | None = None
 
 
 class Reason(Struct, frozen=True, kw_only=True):
@@ -115,16 +96,20 @@ def assess(
     subject: SubjectFacts,
     goods: Sequence[GoodsFacts],
     findings: Sequence[FindingFacts],
+    journey: JourneyFacts | None = None,
     weights: WeightSet = EXPERT,
 ) -> Assessment:
     """Assess a delivery: how likely is non-delivery, and what is lost then.
 
-    The order of ``findings`` and ``goods`` does not matter. Reasons come with the base rate first
+    The order of ``findings`` and ``goods`` does not matter. Without a ``journey`` nothing is known
+    of it but its findings. Reasons come with the base rate first
     and then by their weight, the strongest first.
     """
     known = [_plain(weights.indicators[code]) for code in _known_codes(subject, goods)]
-    found = [_of_finding(finding, weights) for finding in findings if counts(finding)]
-    discounted = _discounted([*known, *found])
+    counting = [finding for finding in findings if counts(finding)]
+    found = [_of_finding(finding, weights) for finding in counting]
+    told = _of_journey(counting, journey, weights) if journey else ()
+    discounted = _discounted([*known, *found, *told])
     prior = [_base(weights), *(r for r in discounted if r.family in PRIOR_FAMILIES)]
     raw = [r for r in discounted if r.family not in PRIOR_FAMILIES]
     evidence = math.fsum(r.contribution for r in raw)
@@ -146,11 +131,6 @@ def assess(
         reasons=reasons,
         weights_version=weights.version,
     )
-
-
-def counts(finding: FindingFacts) -> bool:
-    """Whether a finding speaks for non-delivery: neither retracted nor dismissed by a person."""
-    return finding.status != "retracted" and finding.finding_of_alert not in DISMISSED
 
 
 # ---------------------------------------------------------------- the summands
@@ -193,7 +173,7 @@ def _plain(indicator: Indicator) -> Reason:
 
 def _of_finding(finding: FindingFacts, weights: WeightSet) -> Reason:
     indicator = weights.of_finding(finding.code)
-    facts = _facts(finding)
+    facts = numbers(finding)
     contribution = max(0.0, indicator.weight * _scale(indicator, finding, facts))
     params = {name: facts[name] for name in _shown(indicator) if name in facts}
     return Reason(
@@ -204,6 +184,18 @@ def _of_finding(finding: FindingFacts, weights: WeightSet) -> Reason:
         anomaly_id=finding.anomaly_id,
         params=params | _tempered(indicator, finding, contribution),
     )
+
+
+def _of_journey(
+    counting: Sequence[FindingFacts], journey: JourneyFacts, weights: WeightSet
+) -> Iterable[Reason]:
+    """What the findings say together, and what the journey says against non-delivery."""
+    for code, facts in indicators_of_journey(counting, journey):
+        indicator = weights.indicators.get(code)
+        if indicator is not None:
+            ramp = indicator.ramp
+            factor = ramp.factor(facts.get(ramp.fact)) if ramp else 1.0
+            yield _with(_plain(indicator), indicator.weight * factor)
 
 
 def _tempered(indicator: Indicator, finding: FindingFacts, contribution: float) -> dict[str, float]:
@@ -222,36 +214,38 @@ def _scale(indicator: Indicator, finding: FindingFacts, facts: Mapping[str, floa
     that the ramp already weighs; where it is below, a known dead zone or area jamming says so.
     """
     scale = indicator.ramp.factor(facts.get(indicator.ramp.fact)) if indicator.ramp else 1.0
+    said = [indicator.readings[word] for word in words(finding) if word in indicator.readings]
+    scale *= max(said, default=1.0)
     if indicator.severity is not None:
         scale *= 0.5 ** max(0, indicator.severity.order - finding.severity.order)
     return scale * indicator.closed_factor if finding.status == "closed" else scale
-
-
-def _facts(finding: FindingFacts) -> dict[str, float]:
-    """The finite numbers of the evidence, by name; the duration beside them."""
-    facts = {name: value for name, value in finding.evidence.items() if _is_number(value)}
-    if finding.duration_s is not None:
-        facts["duration_s"] = finding.duration_s
-    return facts
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # ---------------------------------------------------------------- adding up
 
 
 def _discounted(reasons: Iterable[Reason]) -> list[Reason]:
-    """Each family's reasons, strongest first, discounted by their place."""
-    families: dict[str, list[Reason]] = defaultdict(list)
+    """Each family's indicators, strongest first, discounted by their place; repeats within each."""
+    families: dict[str, dict[str, list[Reason]]] = defaultdict(lambda: defaultdict(list))
     for reason in reasons:
-        families[reason.family].append(reason)
+        families[reason.family][reason.indicator].append(reason)
     return [
         _with(reason, reason.contribution * DISCOUNT**place)
         for family in families.values()
-        for place, reason in enumerate(sorted(family, key=_strength)[:FAMILY_MAX])
+        for place, one in enumerate(sorted(map(_repeated, family.values()), key=_together))
+        for reason in one
     ]
+
+
+def _repeated(reasons: list[Reason]) -> list[Reason]:
+    """The reasons of one indicator, strongest first, each further one a tenth of the one before."""
+    strongest = sorted(reasons, key=_strength)[:REPEATS_MAX]
+    return [_with(r, r.contribution * REPEAT**place) for place, r in enumerate(strongest)]
+
+
+def _together(reasons: list[Reason]) -> tuple[float, str]:
+    """Strongest first: what the reasons of an indicator weigh together."""
+    return (-abs(math.fsum(r.contribution for r in reasons)), reasons[0].indicator)
 
 
 def _strength(reason: Reason) -> tuple[float, str, str, str]:

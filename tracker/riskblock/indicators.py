@@ -7,6 +7,7 @@ times). They are an expert's starting values; recorded outcomes will move them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -38,11 +39,12 @@ class Ramp(Struct, frozen=True, kw_only=True):
 
 
 class Indicator(Struct, frozen=True, kw_only=True):
-    """A sign of non-delivery.
+    """A sign of non-delivery, or against it (below 0).
 
     ``weight``: ln likelihood ratio. ``severity``: the usual one of its anomaly; each step that
     knowledge of a place (dead zone, area jamming) lowers it halves the weight.
-    ``closed_factor``: what is left of the weight once the condition is over.
+    ``closed_factor``: what is left of the weight once the condition is over. ``readings``: factors
+    by words of the evidence (`tracker.riskblock.readings`); the greatest counts, none is 1.
     """
 
     code: str
@@ -55,6 +57,7 @@ class Indicator(Struct, frozen=True, kw_only=True):
     severity: Severity | None = None
     ramp: Ramp | None = None
     closed_factor: float = 1.0
+    readings: Mapping[str, float] = {}
 
 
 class WeightSet(Struct, frozen=True, kw_only=True):
@@ -73,13 +76,19 @@ class WeightSet(Struct, frozen=True, kw_only=True):
 _ROUTE = (
     Indicator(
         code="route_deviation", family="route", weight=2.6, severity=Severity.HIGH,
+        # Over: who comes back drives on to the post, as nearly all who take a detour do, and only
+        # about every second diversion.
         why="most diversions leave the corridor; road works and detours do so too, rarely far",
         ramp=Ramp(fact="max_offset_m", at=1_000, full=20_000, low=0.7, high=1.3),
+        closed_factor=0.7,
         ru="отклонение от маршрута", kk="маршруттан ауытқу", en="off the declared route",
     ),
     Indicator(
         code="wrong_direction", family="route", weight=1.6, severity=Severity.MEDIUM,
-        why="turning back 5 km is seldom needed; missed turns and fuel explain a part",
+        why="turning back 5 km is seldom needed, missed turns and fuel explain a part; tens of km "
+        "are another journey",
+        ramp=Ramp(fact="driven_back_m", at=5_000, full=50_000, low=0.8, high=2.0),
+        closed_factor=0.6,
         ru="движение в обратную сторону", kk="кері бағытта жүру", en="driving back along the route",
     ),
     Indicator(
@@ -99,6 +108,16 @@ _ROUTE = (
         why="goods that left the territory elsewhere are out of reach: all but the act itself",
         ru="выезд за границу вне заявленного поста", kk="мәлімделген бекеттен тыс шекарадан шығу",
         en="left the territory away from the declared post",
+    ),
+    Indicator(
+        # Of the route, since one false position makes both this and a way off the route.
+        code="spoofing_suspected", family="route", weight=2.4, severity=Severity.HIGH,
+        why="a false position is deliberate when local; area spoofing and receivers that hang "
+        "throw positions about, wheels that stand while the map drives on hide a lorry",
+        ramp=Ramp(fact="unturned_pct", at=25, full=90, low=0.7, high=1.5),
+        readings={"jump": 0.7, "frozen": 0.7, "path": 1.0, "device": 1.0},
+        ru="подозрение на подмену координат", kk="координаттарды алмастыру күдігі",
+        en="position suspected to be forged",
     ),
 )  # fmt: skip
 
@@ -130,6 +149,14 @@ _STOP = (
         ru="признаки разгрузки в пути", kk="жолда жүк түсіру белгілері",
         en="signs of unloading on the way",
     ),
+    Indicator(
+        code="arrived_directly", family="stop", weight=-1.0,
+        why="goods are not unloaded from a moving lorry: four of five good deliveries show neither "
+        "a stop, a way off the road nor a gap; of those not whole about every third hides it",
+        ru="прибыло без остановок, отклонений и пробелов, в которые можно разгрузить",
+        kk="жүк түсіруге болатын тоқтаусыз, ауытқусыз және үзіліссіз келді",
+        en="arrived without a stop, a way off the route or a gap to unload in",
+    ),
 )  # fmt: skip
 
 _SEAL = (
@@ -145,14 +172,19 @@ _SEAL = (
     ),
     Indicator(
         code="unauthorised_unlock", family="seal", weight=3.3, severity=Severity.CRITICAL,
-        why="an unlock away from an authorised zone; officers' slips explain some",
+        why="an unlock away from an authorised zone; officers' slips explain some. A card or PIN "
+        "that was refused has opened nothing, and is often a mix-up",
+        readings={"place": 1.0, "card": 1.0, "illegal_card": 0.5, "pins": 0.5},
+        # An officer has sealed it again: most were his own openings, a seal changed on the way.
+        closed_factor=0.5,
         ru="открытие пломбы вне разрешённого места", kk="рұқсат етілген жерден тыс пломбаны ашу",
         en="seal unlocked at a place not allowed",
     ),
     Indicator(
         code="separation", family="seal", weight=3.1, severity=Severity.CRITICAL,
+        # Over: what was carried away seldom comes back; a false position does.
         why="seal and tractor apart means trailer swapped or seal carried away",
-        ramp=Ramp(fact="distance_m", at=300, full=5_000, low=0.9, high=1.2),
+        ramp=Ramp(fact="distance_m", at=300, full=5_000, low=0.9, high=1.2), closed_factor=0.6,
         ru="пломба и тягач разошлись", kk="пломба мен тартқыш ажырады",
         en="seal and vehicle apart",
     ),
@@ -167,6 +199,21 @@ _SEAL = (
         why="faults are mostly faults; forced locks fail twice as often", closed_factor=0.7,
         ru="неисправность пломбы", kk="пломба ақауы", en="seal fault",
     ),
+    Indicator(
+        code="stop_unseen_by_seal", family="seal", weight=2.4,
+        why="a seal that missed its own vehicle's stop had no sight of the sky or was not there: "
+        "half of all unloadings that spare the seal, one honest stop in twenty",
+        ru="пломба не видела стоянки своего тягача", kk="пломба өз тартқышының тоқтауын көрмеді",
+        en="seal did not see its own vehicle's stop",
+    ),
+    Indicator(
+        code="arrived_whole", family="seal", weight=-1.6,
+        why="19 of 20 good deliveries arrive with a seal that was whole and watched all the way; "
+        "of those not whole one in five, by other doors or a copied seal",
+        ru="прибыло с целой пломбой, бывшей на связи весь путь",
+        kk="бүкіл жолда байланыста болған бүтін пломбамен келді",
+        en="arrived with a seal whole and watched all the way",
+    ),
 )  # fmt: skip
 
 _COMMUNICATION = (
@@ -177,17 +224,20 @@ _COMMUNICATION = (
         ru="нет сообщений", kk="хабарламалар жоқ", en="no messages",
     ),
     Indicator(
+        code="all_silent", family="communication", weight=3.6,
+        why="no dead zone lasts six hours, and a parked device still reports: what is left is two "
+        "failures at once, or devices destroyed; a single one fails more often",
+        ramp=Ramp(fact="devices", at=1, full=2, low=0.6, high=1.0),
+        ru="ни одно устройство не выходит на связь более 6 часов",
+        kk="бірде-бір құрылғы 6 сағаттан астам байланысқа шықпайды",
+        en="no device heard of for over 6 hours",
+    ),
+    Indicator(
         code="jamming", family="communication", weight=2.2, severity=Severity.HIGH,
         why="jammers are carried to hide a detour; military and area jamming happen too",
         ramp=Ramp(fact="duration_s", at=180, full=3_600, low=0.8, high=1.3),
         ru="глушение навигационного сигнала", kk="навигациялық сигналды бәсеңдету",
         en="satellite signal jammed",
-    ),
-    Indicator(
-        code="spoofing_suspected", family="communication", weight=2.4, severity=Severity.HIGH,
-        why="a false position is deliberate when local; area spoofing reaches many vehicles",
-        ru="подозрение на подмену координат", kk="координаттарды алмастыру күдігі",
-        en="position suspected to be forged",
     ),
     Indicator(
         code="identity_conflict", family="communication", weight=2.6, severity=Severity.CRITICAL,
@@ -244,7 +294,12 @@ _TIME = (
 _DOCUMENTS = (
     Indicator(
         code="arrival_mismatch", family="documents", weight=2.7, severity=Severity.HIGH,
-        why="an arrival on paper without the seal at the post is fictitious or carelessly entered",
+        why="an arrival on paper without the vehicle at the post is fictitious; that the seal was "
+        "broken counts by itself, here only that it was not told",
+        readings={
+            "zone_not_entered": 1.6, "elsewhere": 1.6, "seal_unknown": 1.0, "seal_state": 1.0,
+            "seal_hidden": 0.6, "seal_tried": 0.2, "seal_told": 0.2,
+        },
         ru="прибытие не подтверждается телеметрией", kk="келу телеметриямен расталмайды",
         en="arrival contradicted by telemetry",
     ),
@@ -319,7 +374,7 @@ _ALL = (
 )  # fmt: skip
 
 EXPERT = WeightSet(
-    version="expert-1",
+    version="expert-2",
     # One delivery in 200: no published national figure exists; the order of magnitude is that of
     # transit movements that end in an enquiry which finds no goods.
     base_logit=-5.293304824724492,
