@@ -58,7 +58,9 @@ class Stack:
     def http_client(self, username: str | None = None, password: str | None = None) -> httpx.Client:
         """A client logged in as a user, by default as the administrator."""
         headers = {"Authorization": f"Bearer {self.token(username, password)}"}
-        return httpx.Client(base_url=self.http, headers=headers, timeout=30)
+        # The server ends idle connections after 5 s; one reused at that moment would fail.
+        limits = httpx.Limits(keepalive_expiry=2)
+        return httpx.Client(base_url=self.http, headers=headers, timeout=30, limits=limits)
 
     def stop(self) -> int:
         """End it as Ctrl-C does and return its exit code."""

@@ -1,6 +1,7 @@
 // What people do with a delivery on its way and at its end: the buttons, and their forms.
 import { all, api, el, fromLocalField, known, named, ownPosts, role, t, toLocalField } from "./core.js";
 import { ask, choices, words } from "./dialogs.js";
+import { progressBar, upload } from "./upload.js";
 import { badge } from "./words.js";
 
 const ON_THE_WAY = ["released", "in_transit", "overdue", "enquiry"];
@@ -148,25 +149,20 @@ function recordControl(d, done) {
 }
 
 function recordScan(d, done) {
+  const bar = progressBar();
   ask(t("Scan of {number}", { number: d.registration_number }), [
     choices("verdict", t("Verdict"), ["clean", "suspicious", "violation"].map((v) => [v, t(`control.${v}`)])),
     line("container", t("Container"), { maxlength: 300, value: d.vehicle?.container ?? "" }),
     line("file", t("File, at most 5 MB"), { type: "file" }),
-    when(), words("text", t("Remarks")),
+    when(), words("text", t("Remarks")), bar,
   ], t("Record"), async (form) => {
-    const picked = form.get("file");
-    const file = picked?.size ? { name: picked.name, media_type: picked.type || "application/octet-stream", data_base64: await base64(picked) } : undefined;
-    await send(d, "scans", { verdict: form.get("verdict"), container: form.get("container"), file, at: moment(form), text: form.get("text") });
+    const at = moment(form);
+    if (at) form.set("at", at);
+    else form.delete("at");
+    await upload(`/deliveries/${d.id}/scans`, form, bar);
     return done;
   });
 }
-
-const base64 = (file) => new Promise((resolve, reject) => {
-  const reader = new FileReader();
-  reader.onload = () => resolve(String(reader.result).split(",")[1] ?? "");
-  reader.onerror = () => reject(reader.error);
-  reader.readAsDataURL(file);
-});
 
 function closeDelivery(d, done) {
   ask(t("End the control of {number}", { number: d.registration_number }), [

@@ -32,6 +32,9 @@ export class ApiError extends Error {
 const cookie = (name) =>
   document.cookie.split("; ").find((c) => c.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
 
+/** What proves that a request comes from our own page. */
+export const csrf = () => decodeURIComponent(cookie("tracker_csrf"));
+
 // After "Log out" the answers still on their way are refused: they must not lead elsewhere.
 let leaving = false;
 document.querySelector(".logout")?.addEventListener("submit", () => { leaving = true; });
@@ -39,7 +42,7 @@ document.querySelector(".logout")?.addEventListener("submit", () => { leaving = 
 /** Call the API. Throws ApiError; goes to the log-in when the session has ended. */
 export async function api(path, { method = "GET", body, signal, headers: more = {} } = {}) {
   const headers = { Accept: "application/json", ...more };
-  if (method !== "GET") headers["X-CSRF-Token"] = decodeURIComponent(cookie("tracker_csrf"));
+  if (method !== "GET") headers["X-CSRF-Token"] = csrf();
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer;
   try {

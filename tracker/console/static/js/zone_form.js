@@ -69,8 +69,10 @@ export class ZoneForm {
     fields.code.value = base.code;
     fields.max_dwell_s.value = base.max_dwell_s == null ? "" : String(base.max_dwell_s / MINUTE_S);
     // An end that has passed is what the new version takes back.
-    if (base.valid_to && new Date(base.valid_to) > Date.now()) fields.valid_to.value = toLocalField(new Date(base.valid_to));
+    if (base.valid_to && new Date(base.valid_to) > Date.now()) fields.valid_to.value = this.#ends();
   }
+
+  #ends() { return this.#base?.valid_to ? toLocalField(new Date(this.#base.valid_to)) : ""; }
 
   close() {
     this.#editor.end();
@@ -93,6 +95,8 @@ export class ZoneForm {
     const minutes = value("max_dwell_s").replace(",", ".");
     if (minutes) body.max_dwell_s = Number.isNaN(Number(minutes)) ? minutes : Number(minutes) * MINUTE_S;
     for (const name of ["valid_from", "valid_to"]) if (value(name)) body[name] = fromLocalField(value(name));
+    // The field counts whole minutes; an end that was left as it is stays so to the millisecond.
+    if (body.valid_to && value("valid_to") === this.#ends()) body.valid_to = this.#base.valid_to;
     return body;
   }
 

@@ -13,6 +13,7 @@ import { areaText, inForce, kindHelp, kindName, phrase, said, stateOf, swatch } 
 const $ = (id) => document.getElementById(id);
 const PAGE = 50;
 const MOST = 20_000;
+const NARROW = matchMedia("(max-width: 46rem)"); // where the map lies above the pane
 const FINGER = matchMedia("(pointer: coarse)").matches;
 const may = new Set($("zones").dataset.may.split(" "));
 const filter = $("filter");
@@ -85,7 +86,7 @@ function item(z) {
 
 function stateBadge(z) {
   const state = stateOf(z);
-  if (state === "now") return z.valid_to ? badge(t("ends"), "medium") : "";
+  if (state === "now") return z.valid_to ? badge(t("for a time"), "medium") : "";
   return badge(state === "later" ? t("to come") : t("over"), state === "later" ? "low" : "info");
 }
 
@@ -225,7 +226,7 @@ async function end(zone) {
   const least = begins ? toLocalField(new Date(new Date(zone.valid_from).getTime() + 60e3)) : "";
   ask(t("End the zone {name}?", { name: named(zone.name) }), [
     el("p", { class: "hint" }, t("From then on it is not in force. It stays in the history, and records before that are judged by it as ever. Deliveries under way are judged again.")),
-    uses.routes.length ? el("p", { class: "warn" }, t("It is a checkpoint of {routes}: from then on it cannot be missed.", { routes: uses.routes.join(", ") })) : "",
+    uses.routes.length ? el("p", { class: "warn" }, t("It is a checkpoint of {routes}: from then on nobody is told when it is missed.", { routes: uses.routes.join(", ") })) : "",
     el("label", {}, t("From when on (Kazakhstan)"), el("input", { type: "datetime-local", name: "at", value: least }),
       el("span", { class: "hint" }, t("Empty: from now on. It may lie in the past."))),
   ], t("End the zone"), async (fields) => {
@@ -246,7 +247,7 @@ function refusal(error) {
 function undoBar() {
   if (!undo) return "";
   return el("div", { class: "undo-bar", role: "status" }, el("p", {}, phrase(t("The zone ends {time}."), { time: time(undo.ended.valid_to) })),
-    undo.ended.warnings.length ? el("p", {}, t("It was a checkpoint of a route, which can no longer be missed.")) : null,
+    undo.ended.warnings.length ? el("p", {}, t("It was a checkpoint of a route: nobody is told any more when it is missed.")) : null,
     el("button", { type: "button", class: "small", id: "undo", onclick: takeBack }, t("Take it back")));
 }
 
@@ -302,6 +303,10 @@ function leave(act) {
 function showDrawing(note = "") {
   const bar = $("draw-bar");
   if (!bar) return;
+  if (!bar.hidden && !editor.drawing && NARROW.matches && editor.parts.length) {
+    // On a phone the map shrinks again: what was drawn stays in sight.
+    map.once("resize", () => frame(map, [geometryOf(editor.parts)], { animate: false }));
+  }
   bar.hidden = !editor.drawing;
   $("zones").classList.toggle("drawing", editor.drawing);
   $("crosshair").hidden = !editor.drawing;
