@@ -16,7 +16,7 @@ TOP_SHARE = 0.10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What the server says of one delivery. `loss_kzt`: expected, by which it ranks."""
+    """What the server says of one delivery: how likely non-delivery is, and the loss expected."""
 
     findings: tuple[Finding, ...] = ()
     loss_kzt: float | None = None
@@ -106,7 +106,8 @@ class Figures:
     plots: Mapping[str, Tally]
     pairs: Mapping[tuple[str, str], Tally]
     top: Share
-    top_by_probability: Share
+    top_by_loss: Share
+    loss_covered: float | None
     missing: int
 
     @property
@@ -132,8 +133,9 @@ def score(truth: TruthFile, found: Mapping[str, Found], *, tolerance_s: float) -
         codes=by_code(judgements),
         plots=by_plot(judgements),
         pairs=by_pair(judgements),
-        top=top_recall(judgements, [j.found.loss_kzt for j in judgements]),
-        top_by_probability=top_recall(judgements, [j.found.probability for j in judgements]),
+        top=top_recall(judgements, [j.found.probability for j in judgements]),
+        top_by_loss=top_recall(judgements, [j.found.loss_kzt for j in judgements]),
+        loss_covered=loss_covered(judgements),
         missing=len(truth.stories) - len(judgements),
     )
 
@@ -182,14 +184,37 @@ def top_recall(judgements: Sequence[Judgement], values: Sequence[float | None]) 
     Those without a value come last. Of equal values the one that is no non-delivery comes first:
     the figure never gains by chance.
     """
+    first = _first(judgements, values)
+    lost = sum(_lost(judgement) for judgement in judgements)
+    places = math.ceil(TOP_SHARE * len(judgements))
+    return Share(hits=sum(map(_lost, first)), n=min(lost, places))
+
+
+def loss_covered(judgements: Sequence[Judgement]) -> float | None:
+    """Of what non-deliveries cost, the share that the top tenth by expected loss holds, against the
+    most that as many places can hold. None where nothing was lost.
+
+    What is lost with a delivery is its consequence: the expected loss over the probability.
+    """
+    first = _first(judgements, [j.found.loss_kzt for j in judgements])
+    costs = sorted((_cost(j) for j in judgements if _lost(j)), reverse=True)
+    most = math.fsum(costs[: math.ceil(TOP_SHARE * len(judgements))])
+    held = math.fsum(_cost(j) for j in first if _lost(j))
+    return held / most if most > 0 else None
+
+
+def _cost(judgement: Judgement) -> float:
+    found = judgement.found
+    return found.loss_kzt / found.probability if found.loss_kzt and found.probability else 0.0
+
+
+def _first(judgements: Sequence[Judgement], values: Sequence[float | None]) -> list[Judgement]:
+    """The top tenth by a value, the highest first."""
     order = sorted(
         zip(judgements, values, strict=True),
         key=lambda pair: (-(pair[1] if pair[1] is not None else -math.inf), _lost(pair[0])),
     )
-    places = math.ceil(TOP_SHARE * len(order))
-    lost = sum(_lost(judgement) for judgement in judgements)
-    hits = sum(_lost(judgement) for judgement, _ in order[:places])
-    return Share(hits=hits, n=min(lost, places))
+    return [judgement for judgement, _ in order[: math.ceil(TOP_SHARE * len(order))]]
 
 
 def _lost(judgement: Judgement) -> bool:

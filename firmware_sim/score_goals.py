@@ -30,11 +30,14 @@ _FALSE_CODES = ("route_deviation", "separation", "spoofing_suspected")
 _FALSE_RATE = 1.0
 _FALSE_STOPS = 1.0
 _TOP = 0.95
+NO_GOAL = "–"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """One line of the contract. `met` None: nothing of the kind was in the run."""
+    """One line of the contract. `met` None: nothing of the kind was in the run. `wanted` `NO_GOAL`:
+    a figure to be read beside the goals, which has none.
+    """
 
     what: str
     wanted: str
@@ -49,7 +52,7 @@ def goals(figures: Figures) -> list[Goal]:
         _delay(figures),
         *_false_alarms(figures),
         _false_stops(figures),
-        _ranking(figures),
+        *_ranking(figures),
     ]
 
 
@@ -124,13 +127,28 @@ def _stops_in_queues(judgement: Judgement) -> Iterator[int]:
             )
 
 
-def _ranking(figures: Figures) -> Goal:
+def _ranking(figures: Figures) -> Iterator[Goal]:
+    """Risk is the likelihood of non-compliance (seed 001). The order of interceptions is another:
+    by expected loss a cheap load that is surely lost comes after a dear one in doubt."""
     share = figures.top
-    return Goal(
-        what="non-deliveries in the top 10 % by risk, of those that fit there",
+    yield Goal(
+        what="non-deliveries in the top 10 % by risk (likelihood), of those that fit there",
         wanted=f"≥ {_TOP} (WCO DATE: 0.80)",
         measured=text(share),
         met=None if share.value is None else share.value >= _TOP,
+    )
+    yield Goal(
+        what="the same by expected loss, the order of alerts and interceptions",
+        wanted=NO_GOAL,
+        measured=text(figures.top_by_loss),
+        met=None,
+    )
+    covered = figures.loss_covered
+    yield Goal(
+        what="of the loss by non-deliveries, in the top 10 % by expected loss, of what fits there",
+        wanted=NO_GOAL,
+        measured="–" if covered is None else f"{covered:.3f}",
+        met=None,
     )
 
 

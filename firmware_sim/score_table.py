@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from firmware_sim.score import Figures, Share, Tally
-from firmware_sim.score_goals import Goal, goals
+from firmware_sim.score_goals import NO_GOAL, Goal, goals
 from firmware_sim.score_stats import Interval
 
 _HEAD = (
@@ -30,7 +30,8 @@ def as_json(figures: Figures) -> dict[str, Any]:
         "km": round(figures.km),
         "nondelivery_top10_recall": _rounded(figures.top.value),
         "nondelivery_top10": _share(figures.top),
-        "nondelivery_top10_by_probability": _share(figures.top_by_probability),
+        "nondelivery_top10_by_loss": _share(figures.top_by_loss),
+        "nondelivery_loss_covered_by_top10": _rounded(figures.loss_covered),
         "goals": [_goal(goal) for goal in goals(figures)],
         "codes": {code: _tally(tally) for code, tally in figures.codes.items()},
         "plots": {plot: _tally(tally) for plot, tally in figures.plots.items()},
@@ -64,7 +65,7 @@ def as_markdown(figures: Figures) -> str:
 def _tables(figures: Figures) -> Iterator[tuple[str, Sequence[str], list[tuple[str, ...]]]]:
     about = f"{len(figures.judgements)} deliveries, {figures.km:,.0f} km"
     goal_rows: list[tuple[str, ...]] = [
-        (g.what, g.wanted, g.measured, _word(g.met)) for g in goals(figures)
+        (g.what, g.wanted, g.measured, _verdict(g)) for g in goals(figures)
     ]
     yield f"Goals ({about})", ("measure", "goal", "measured (95 %)", "met"), goal_rows
     codes: list[tuple[str, ...]] = [(code, *_cells(tally)) for code, tally in figures.codes.items()]
@@ -145,8 +146,10 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
 
 
-def _word(met: bool | None) -> str:
-    return {True: "yes", False: "**no**", None: "not measured"}[met]
+def _verdict(goal: Goal) -> str:
+    if goal.wanted == NO_GOAL:
+        return NO_GOAL
+    return {True: "yes", False: "**no**", None: "not measured"}[goal.met]
 
 
 def _row(cells: Any) -> str:

@@ -6,13 +6,16 @@ import math
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from tracker.model import Severity
+from tracker.model import BoundDevice, Periods, Severity
 from tracker.risk import (
+    DARK_S,
     EXPERT,
     FindingFacts,
     GoodsFacts,
+    JourneyFacts,
     Reason,
     SubjectFacts,
     assess,
@@ -57,6 +60,11 @@ CODES = [
 ]
 
 
+def mismatch(stated: str | None, *codes: str) -> dict[str, object]:
+    """A seal that was broken when the arrival was confirmed, and what the officer stated."""
+    return {"kind": "seal_not_intact", "stated": stated, "findings": list(codes)}
+
+
 def of(*findings: FindingFacts, goods: tuple[GoodsFacts, ...] = (PLAIN,)):
     return assess(subject=SubjectFacts(), goods=goods, findings=findings)
 
@@ -67,6 +75,12 @@ def test_every_code_of_the_contract_has_its_own_reasoned_weight(code: str) -> No
     assert indicator.code == code
     assert indicator.weight > 0
     assert indicator.severity is not None
+
+
+@pytest.mark.parametrize("indicator", EXPERT.indicators.values(), ids=lambda i: i.code)
+def test_only_what_is_no_finding_may_speak_for_delivery(indicator) -> None:
+    assert indicator.weight >= 0 or indicator.severity is None
+    assert all(factor >= 0 for factor in indicator.readings.values())
 
 
 @pytest.mark.parametrize("indicator", EXPERT.indicators.values(), ids=lambda i: i.code)
@@ -219,6 +233,123 @@ def test_reasons_in_words() -> None:
 def test_a_seal_does_not_name_how_long_it_has_been_cut() -> None:
     cut = FindingFacts(code="seal_cut", severity=Severity.CRITICAL, duration_s=99_999)
     assert render_reason(of(cut).reasons[-1], "en") == "seal rope cut"
+
+
+def test_the_same_indicator_again_adds_a_tenth() -> None:
+    """Two devices of one vehicle see one stop: its evidence counts once and a little."""
+    seal, unit = (msgspec.structs.replace(STOP, anomaly_id=id_) for id_ in ("s", "u"))
+    stops = [r for r in of(seal, unit).reasons if r.indicator == "unauthorised_stop"]
+    assert [r.contribution for r in stops] == pytest.approx([1.04, 0.104])
+    assert len([r for r in of(*[STOP] * 9).reasons if r.indicator == "unauthorised_stop"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "evidence", "expected"),
+    [
+        ("unauthorised_unlock", {"why": ["place"]}, 3.3),
+        ("unauthorised_unlock", {"why": ["pins"]}, 1.65),
+        ("unauthorised_unlock", {"why": ["illegal_card", "place"]}, 3.3),
+        ("unauthorised_unlock", {"why": ["a later word"]}, 3.3),
+        ("arrival_mismatch", {"contradictions": [{"kind": "elsewhere"}]}, 2.7 * 1.6),
+        ("arrival_mismatch", {"contradictions": [mismatch("cut", "seal_cut")]}, 2.7 * 0.2),
+        ("arrival_mismatch", {"contradictions": [mismatch("intact", "seal_cut")]}, 2.7 * 0.6),
+        ("arrival_mismatch", {"contradictions": [mismatch(None, "seal_cut")]}, 2.7 * 0.6),
+        (
+            "arrival_mismatch",
+            {"contradictions": [mismatch("intact", "unauthorised_unlock")]},
+            2.7 * 0.2,
+        ),
+        ("spoofing_suspected", {"signs": ["jump"]}, 2.4 * 0.7),
+        ("spoofing_suspected", {"signs": ["path"], "path_m": 10_000, "odometer_m": 0}, 3.6),
+        ("spoofing_suspected", {"signs": ["path"], "path_m": 10_000, "odometer_m": 9_000}, 1.68),
+        ("wrong_direction", {"driven_back_m": 60_000}, 3.2),
+    ],
+)
+def test_words_and_figures_of_the_evidence_scale_a_weight(code, evidence, expected) -> None:
+    usual = EXPERT.of_finding(code).severity
+    found = of(FindingFacts(code=code, severity=usual, evidence=evidence))
+    assert found.reasons[-1].contribution == pytest.approx(expected)
+
+
+def journey(**facts) -> JourneyFacts:
+    periods = Periods(moving_s=60, parked_s=1800)
+    devices = (
+        BoundDevice(id="S", kind="seal", periods=periods, from_ms=0),
+        BoundDevice(id="G", kind="gps", periods=periods, from_ms=0),
+    )
+    return JourneyFacts(devices=devices, **facts)
+
+
+def on(way: JourneyFacts, *findings: FindingFacts) -> dict[str, float]:
+    found = assess(subject=SubjectFacts(), goods=(PLAIN,), findings=findings, journey=way)
+    return {r.indicator: r.contribution for r in found.reasons}
+
+
+def test_an_arrival_that_nothing_contradicts_speaks_for_delivery() -> None:
+    arrived = journey(arrived=True, seals_intact=True)
+    assert on(arrived) == {
+        "base_rate": EXPERT.base_logit, "arrived_whole": -1.6, "arrived_directly": -1.0,
+    }  # fmt: skip
+    assert "arrived_whole" not in on(journey(arrived=True))
+    assert on(journey(seals_intact=True)) == {"base_rate": EXPERT.base_logit}
+    assert "arrived_directly" in on(arrived, CUT)
+    assert "arrived_whole" not in on(arrived, CUT)
+    assert "arrived_directly" not in on(arrived, STOP)
+
+
+def test_a_gap_without_time_to_spare_leaves_no_room_for_unloading() -> None:
+    arrived = journey(arrived=True)
+    for slack_min, directly in ((14.9, True), (15, False), (None, False)):
+        evidence = {} if slack_min is None else {"slack_min": slack_min}
+        jam = FindingFacts(code="jamming", severity=Severity.HIGH, evidence=evidence)
+        assert ("arrived_directly" in on(arrived, jam)) is directly
+
+
+def test_an_arrival_elsewhere_speaks_for_nothing() -> None:
+    elsewhere = FindingFacts(
+        code="arrival_mismatch",
+        severity=Severity.HIGH,
+        evidence={"contradictions": [{"kind": "zone_not_entered"}]},
+    )
+    assert on(journey(arrived=True, seals_intact=True), elsewhere).keys() == {
+        "base_rate", "arrival_mismatch",
+    }  # fmt: skip
+
+
+def test_a_stop_that_the_seal_did_not_see() -> None:
+    def stop(device: str) -> FindingFacts:
+        return msgspec.structs.replace(
+            STOP, status="closed", device=device, from_ms=1_000, to_ms=901_000
+        )
+
+    heard = journey(heard_ms={"S": 1_000_000}, arrived=True, seals_intact=True)
+    seen = on(heard, stop("G"))
+    assert seen["stop_unseen_by_seal"] == 2.4
+    assert "arrived_whole" not in seen
+    assert "stop_unseen_by_seal" not in on(heard, stop("G"), stop("S"))
+    assert "stop_unseen_by_seal" not in on(heard, stop("S"))
+    # A seal that has told nothing since may still tell of it.
+    assert "stop_unseen_by_seal" not in on(journey(heard_ms={"S": 901_000}), stop("G"))
+    later = BoundDevice(
+        id="S", kind="seal", periods=Periods(moving_s=60, parked_s=60), from_ms=2_000
+    )
+    bound_later = msgspec.structs.replace(heard, devices=(later, heard.devices[1]))
+    assert "stop_unseen_by_seal" not in on(bound_later, stop("G"))
+
+
+def test_all_devices_silent_for_long() -> None:
+    def silent(device: str, lasted_s: float = DARK_S, **more) -> FindingFacts:
+        return FindingFacts(
+            code="silence", severity=Severity.HIGH, device=device, lasted_s=lasted_s, **more
+        )
+
+    assert on(journey(), silent("S"), silent("G"))["all_silent"] == 3.6
+    assert "all_silent" not in on(journey(), silent("S"))
+    assert "all_silent" not in on(journey(), silent("S"), silent("G", DARK_S - 1))
+    explained = silent("G", finding_of_alert="explained")
+    assert "all_silent" not in on(journey(), silent("S"), explained)
+    alone = JourneyFacts(devices=journey().devices[:1])
+    assert on(alone, silent("S"))["all_silent"] == pytest.approx(3.6 * 0.6)
 
 
 def test_evidence_that_is_no_number_is_left_out() -> None:

@@ -319,27 +319,56 @@ def lost(name: str, *, nondelivery: bool) -> Story:
 
 def test_the_top_tenth_has_room_for_so_many() -> None:
     stories = [lost(f"n{i:02d}", nondelivery=i < 3) for i in range(20)]
-    values = {f"n{i:02d}": Found(loss_kzt=100.0 - i) for i in range(20)}
+    values = {f"n{i:02d}": Found(probability=1.0 - i / 100) for i in range(20)}
     assert scored(*stories, **values).top == Share(hits=2, n=2)
-    values["n00"] = Found(loss_kzt=None)
+    values["n00"] = Found(probability=None)
     assert scored(*stories, **values).top == Share(hits=2, n=2)
-    values["n01"] = Found(loss_kzt=1.0)
+    values["n01"] = Found(probability=0.01)
     assert scored(*stories, **values).top == Share(hits=1, n=2)
 
 
 def test_of_equal_values_the_honest_come_first() -> None:
     stories = [lost(f"n{i}", nondelivery=i == 0) for i in range(10)]
-    assert scored(*stories, **{f"n{i}": Found(loss_kzt=5.0) for i in range(10)}).top.hits == 0
+    assert scored(*stories, **{f"n{i}": Found(probability=0.5) for i in range(10)}).top.hits == 0
 
 
-@given(st.lists(st.tuples(st.booleans(), st.none() | st.floats(0, 1e9)), max_size=60))
+@given(st.lists(st.tuples(st.booleans(), st.none() | st.floats(0, 1)), max_size=60))
 def test_the_top_tenths_recall_is_a_share(cases: list[tuple[bool, float | None]]) -> None:
     stories = [lost(f"n{i}", nondelivery=gone) for i, (gone, _) in enumerate(cases)]
-    found = {f"n{i}": Found(loss_kzt=value) for i, (_, value) in enumerate(cases)}
+    found = {f"n{i}": Found(probability=value) for i, (_, value) in enumerate(cases)}
     figures = scored(*stories, **found)
     assert 0 <= figures.top.hits <= figures.top.n
-    again = top_recall(figures.judgements, [j.found.loss_kzt for j in figures.judgements])
+    again = top_recall(figures.judgements, [j.found.probability for j in figures.judgements])
     assert again == figures.top
+
+
+def test_likelihood_and_expected_loss_are_two_orders() -> None:
+    """A cheap load that is surely lost comes before a dear one in doubt only by likelihood."""
+    stories = [lost(f"n{i:02d}", nondelivery=i == 0) for i in range(10)]
+    found = {f"n{i:02d}": Found(probability=0.1, loss_kzt=1e6) for i in range(10)}
+    found["n00"] = Found(probability=0.9, loss_kzt=9e5)
+    figures = scored(*stories, **found)
+    assert figures.top == Share(hits=1, n=1)
+    assert figures.top_by_loss == Share(hits=0, n=1)
+    rows = {goal.what: goal for goal in goals(figures)}
+    (ranking,) = [g for what, g in rows.items() if "by risk (likelihood)" in what]
+    assert ranking.met is True
+    assert rows["the same by expected loss, the order of alerts and interceptions"].met is None
+
+
+def test_the_loss_held_by_the_top_tenth_is_counted_by_what_it_costs() -> None:
+    stories = [lost(f"n{i:02d}", nondelivery=i < 3) for i in range(20)]
+    found = {f"n{i:02d}": Found(probability=0.5, loss_kzt=1.0) for i in range(20)}
+    assert scored(*stories, **found).loss_covered == 0.0
+    found |= {
+        "n00": Found(probability=0.5, loss_kzt=300.0),
+        "n01": Found(probability=0.1, loss_kzt=10.0),
+        "n09": Found(probability=0.9, loss_kzt=50.0),
+    }
+    # It holds the 600 of the first; as many places could hold the 100 of the second too.
+    assert scored(*stories, **found).loss_covered == pytest.approx(600 / 700)
+    honest = [lost(f"n{i:02d}", nondelivery=False) for i in range(20)]
+    assert scored(*honest, **found).loss_covered is None
 
 
 def test_stops_in_queues_with_zones_count_against_their_goal() -> None:
