@@ -63,7 +63,7 @@ RISK_EXAMPLE: dict[str, Any] = {
     "profiles": ["KZ-ND-01", "KZ-ND-03"],
     "measures": ["call_driver", "dispatch_mobile_group", "full_inspection", "weigh"],
     "consequence_kzt": 6_000_000,
-    "weights_version": "expert-1",
+    "weights_version": "expert-2",
     "reasons": [
         {
             "indicator": "seal_cut",
