@@ -147,29 +147,52 @@ VERSION = "7"
 """Of the rules and their stored state, recorded with each finding. A state of another version is
 not read: the delivery is folded anew."""
 
-_PAIRS = tuple((int(pair.looks), pair) for pair in PAIRS)
 _FINISH = tuple((detector.rule.code, detector.finish) for detector in DETECTORS)
 
-Asked = tuple[str, Struct, bool, bool, Callable[[Any, Step, Scene], tuple[Any, Findings]]]
-"""A detector as the fold asks it: its code, its state at rest, whether it is asked while it rests,
-whether it may come to rest again, and its step."""
-
-_ASKED: dict[int, tuple[Asked, ...]] = {}
-"""The detectors to ask about a step, by what it shows: there are few combinations."""
+Looking = tuple[str, Struct, bool, Callable[[Any, Step, Scene], tuple[Any, Findings]]]
+"""A detector as the fold asks it: its code, its state at rest, whether it may come to rest again,
+and its step."""
 
 
-def _asked(bits: int) -> tuple[Asked, ...]:
+class _Asked(Struct, frozen=True):
+    """Whom to ask about steps that show the same: ``all`` that look at such, of them those that are
+    ``awake`` even at rest, the codes of the others; and those that compare devices."""
+
+    all: tuple[Looking, ...]
+    awake: tuple[Looking, ...]
+    dozing: frozenset[str]
+    pairs: tuple[tuple[str, Struct, Callable[[Any, Step, PairScene], tuple[Any, Findings]]], ...]
+
+    def looking(self, states: Mapping[str, Struct]) -> Iterable[Looking]:
+        """The detectors to ask, in their order: those that are awake, or not at rest."""
+        if self.dozing.isdisjoint(states):
+            return self.awake
+        return [one for one in self.all if one[0] in states or one[0] not in self.dozing]
+
+
+_ASKED: dict[int, _Asked] = {}
+"""By what a step shows, as bits: there are few combinations."""
+
+
+def _asked(bits: int) -> _Asked:
     asked = _ASKED.get(bits)
     if asked is None:
-        looking = (d for d in DETECTORS if int(d.looks) & bits)
-        asked = _ASKED[bits] = tuple(_as_asked(d, bits) for d in looking)
+        all_ = [d for d in DETECTORS if int(d.looks) & bits]
+        awake = [d for d in all_ if d.wakes is None or int(d.wakes) & bits]
+        asked = _ASKED[bits] = _Asked(
+            all=tuple(map(_looking, all_)),
+            awake=tuple(map(_looking, awake)),
+            dozing=frozenset(d.rule.code for d in all_ if d not in awake),
+            pairs=tuple(
+                (p.rule.code, p.state_type(), p.step) for p in PAIRS if int(p.looks) & bits
+            ),
+        )
     return asked
 
 
-def _as_asked(detector: Detector[Any], bits: int) -> Asked:
+def _looking(detector: Detector[Any]) -> Looking:
     rests = detector.wakes is not None
-    woken = detector.wakes is None or bool(int(detector.wakes) & bits)
-    return detector.rule.code, detector.state_type(), woken, rests, detector.step
+    return detector.rule.code, detector.state_type(), rests, detector.step
 
 
 Order = tuple[int, str, int, int]
@@ -180,7 +203,7 @@ def order_of(observation: Observation) -> Order:
     return observation.t_ms, observation.device, observation.gen, observation.seq
 
 
-class DeviceFold(Struct, frozen=True, kw_only=True):
+class DeviceFold(Struct, frozen=True):
     """One device: its track, where it has been, and the state of each detector by code.
 
     ``states`` holds only what differs from a detector's state before the first observation: of the
@@ -194,6 +217,9 @@ class DeviceFold(Struct, frozen=True, kw_only=True):
     visits: dict[str, Visit] = {}
     seal: SealNow | None = None
     last_ms: int | None = None
+
+
+_UNSEEN = DeviceFold()
 
 
 class Fold(Struct, frozen=True, kw_only=True):
@@ -226,11 +252,22 @@ class Scenery(Struct, frozen=True, kw_only=True):
 
     def of(self, device: BoundDevice, limits: Limits) -> Scene:
         """The scene of one device."""
-        return Scene(device=device, limits=limits, plan=self.plan, now_ms=self.now_ms)
+        return Scene(device, limits, self.plan, self.now_ms)
 
     def of_pairs(self, limits: Limits) -> PairScene:
         """The scene of all devices together."""
-        return PairScene(limits=limits, plan=self.plan, now_ms=self.now_ms)
+        return PairScene(limits, self.plan, self.now_ms)
+
+    def bound(self, name: str) -> BoundDevice:
+        """The device of the delivery with this id.
+
+        Raises:
+            KeyError: the delivery has no such device.
+        """
+        for device in self.plan.devices:
+            if device.id == name:
+                return device
+        raise KeyError(name)
 
     @property
     def watched(self) -> frozenset[str]:
@@ -247,6 +284,7 @@ class _Hand(Struct):
     """A device being folded: as `DeviceFold`, but written in place."""
 
     device: BoundDevice
+    scene: Scene
     track: Track
     states: dict[str, Struct]
     newest: Newest | None
@@ -254,30 +292,28 @@ class _Hand(Struct):
     visits: dict[str, Visit]
     seal: SealNow | None
     last_ms: int | None
-    scene: Scene
 
     def put_down(self) -> DeviceFold:
         """The state after what it has taken."""
         return DeviceFold(
-            track=self.track,
-            states=self.states,
-            newest=self.newest,
-            moved=self.moved,
-            visits=self.visits,
-            seal=self.seal,
-            last_ms=self.last_ms,
+            self.track,
+            self.states,
+            self.newest,
+            self.moved,
+            self.visits,
+            self.seal,
+            self.last_ms,
         )
 
 
 class _Folding:
     """One run of the fold: the states in hand, and what is over."""
 
-    def __init__(self, state: Fold, scenery: Scenery) -> None:
+    def __init__(self, state: Fold, scenery: Scenery, limits: Limits) -> None:
         self.state = state
         self.scenery = scenery
-        self.bound = {device.id: device for device in scenery.plan.devices}
-        self.limits = scenery.limits_at(state.upto_ms)
-        self.pair_scene = scenery.of_pairs(self.limits)
+        self.limits = limits
+        self.pair_scene = scenery.of_pairs(limits)
         self.pairs = dict(state.pairs)
         self.hands: dict[str, _Hand] = {}
 
@@ -285,18 +321,18 @@ class _Folding:
         """The device with this id, taken in hand."""
         hand = self.hands.get(name)
         if hand is None:
-            device = self.state.devices.get(name) or DeviceFold()
-            bound = self.bound[name]
+            device = self.state.devices.get(name) or _UNSEEN
+            bound = self.scenery.bound(name)
             hand = self.hands[name] = _Hand(
-                device=bound,
-                track=device.track,
-                states=dict(device.states),
-                newest=device.newest,
-                moved=device.moved,
-                visits=device.visits,
-                seal=device.seal,
-                last_ms=device.last_ms,
-                scene=self.scenery.of(bound, self.limits),
+                bound,
+                self.scenery.of(bound, self.limits),
+                device.track,
+                dict(device.states),
+                device.newest,
+                device.moved,
+                device.visits,
+                device.seal,
+                device.last_ms,
             )
         return hand
 
@@ -313,15 +349,11 @@ class _Folding:
 
     def take(self, hand: _Hand, step: Step) -> Findings:
         """Show a step to every detector that looks at such."""
-        bits = shows(step)
+        asked = _asked(shows(step))
         found: Findings = ()
         states, scene = hand.states, hand.scene
-        for code, at_rest, woken, rests, look in _asked(bits):
-            before = states.get(code)
-            if before is None:
-                if not woken:
-                    continue
-                before = at_rest
+        for code, at_rest, rests, look in asked.looking(states):
+            before = states.get(code, at_rest)
             after, over = look(before, step, scene)
             if after is not before:
                 if rests and after == at_rest:
@@ -330,19 +362,16 @@ class _Folding:
                     states[code] = after
             if over:
                 found += over
-        for looks, pair in _PAIRS:
-            if looks & bits:
-                found += self._take_pair(pair, step)
+        pairs = self.pairs
+        for code, first, compare in asked.pairs:
+            before = pairs.get(code, first)
+            after, over = compare(before, step, self.pair_scene)
+            if after is not before:
+                pairs[code] = after
+            if over:
+                found += over
         self._keep(hand, step)
         return found
-
-    def _take_pair(self, pair: PairDetector[Any], step: Step) -> Findings:
-        code = pair.rule.code
-        before = self.pairs.get(code) or pair.state_type()
-        after, over = pair.step(before, step, self.pair_scene)
-        if after is not before:
-            self.pairs[code] = after
-        return over
 
     def _keep(self, hand: _Hand, step: Step) -> None:
         """Where the device is and has been, whether it moves, and what its seal says."""
@@ -375,7 +404,7 @@ def fold(
     Returns the new state and the episodes that are over. ``decided_ms`` of each is the t* of the
     observation that decided it: a later one can no longer change it, a state from before it can.
     """
-    folding = _Folding(state, scenery)
+    folding = _Folding(state, scenery, scenery.limits_at(state.upto_ms))
     upto_ms = state.upto_ms
     found: list[Finding] = []
     for seen in observations:
@@ -417,14 +446,26 @@ _SAYS: dict[str, dict[str, Any]] = {
 
 
 def _seal_now(now: SealNow | None, seen: Observation) -> SealNow | None:
-    told = dict(_SAYS.get(seen.event or "", {}))
-    for part in ("rope", "case", "lock", "armed"):
-        value = getattr(seen, part)
-        if value is not None:
-            told[part] = value
-    if not told:
+    rope, case, lock, armed = seen.rope, seen.case, seen.lock, seen.armed
+    says = None if seen.event is None else _SAYS.get(seen.event)
+    if says is not None:
+        rope = says.get("rope") if rope is None else rope
+        case = says.get("case") if case is None else case
+        lock = says.get("lock") if lock is None else lock
+        armed = says.get("armed") if armed is None else armed
+    if rope is None and case is None and lock is None and armed is None:
         return now
-    return replace(now or SealNow(), **told, t_ms=seen.t_ms)
+    before = now or _NOT_STATED
+    return SealNow(
+        rope=before.rope if rope is None else rope,
+        case=before.case if case is None else case,
+        lock=before.lock if lock is None else lock,
+        armed=before.armed if armed is None else armed,
+        t_ms=seen.t_ms,
+    )
+
+
+_NOT_STATED = SealNow()
 
 
 MOVING_KMH = 5.0
@@ -467,36 +508,54 @@ def present(state: Fold, scenery: Scenery) -> Present:
 
     ``next_clock_ms``: when the present has to be looked at again although no record came.
     """
-    folding = _Folding(state, scenery)
-    folding.at(scenery.now_ms if state.upto_ms is None else state.upto_ms)
+    limits = scenery.limits_at(scenery.now_ms if state.upto_ms is None else state.upto_ms)
     found: list[Finding] = []
     clocks: list[int] = []
-    for step in _waiting(folding):
-        found.extend(folding.take(folding.hand(step.observation.device), step))
-    ended: dict[str, DeviceFold | _Hand] = {}
+    if any(device.track.jump is not None for device in state.devices.values()):
+        state, settled = _settled(state, scenery, limits)
+        found += settled
+    ended: dict[str, DeviceFold] = {}
     for bound in scenery.plan.devices:
-        device = folding.hands.get(bound.id) or state.devices.get(bound.id)
+        device = state.devices.get(bound.id)
         if device is None:
             continue
         ended[bound.id] = device
-        scene = scenery.of(bound, folding.limits)
-        found.extend(_going_on(device.states, scene))
-        clocks.extend(_clocks(device.states, scene))
+        scene = scenery.of(bound, limits)
+        found += _going_on(device.states, scene)
+        clocks += _clocks(device.states, scene)
     for pair in PAIRS:
-        pair_state = folding.pairs.get(pair.rule.code)
+        pair_state = state.pairs.get(pair.rule.code)
         if pair_state is not None:
-            found.extend(pair.finish(pair_state, folding.pair_scene))
+            found += pair.finish(pair_state, scenery.of_pairs(limits))
     return Present(
-        findings=tuple(f for f in found if not _passed_by_another(f, ended)),
+        findings=tuple(f for f in found if not _passed_by_another(f, ended)) if found else (),
         newest={name: d.newest for name, d in ended.items() if d.newest is not None},
         visits={name: d.visits for name, d in ended.items() if d.visits},
         seals={name: d.seal for name, d in ended.items() if d.seal is not None},
-        pairs=folding.pairs,
+        pairs=state.pairs,
         next_clock_ms=_next(clocks, scenery.now_ms),
     )
 
 
-def _passed_by_another(finding: Finding, ended: Mapping[str, DeviceFold | _Hand]) -> bool:
+def _settled(state: Fold, scenery: Scenery, limits: Limits) -> tuple[Fold, Findings]:
+    """The state after all that waits on the tracks, if their jumps are no accidents, in the order
+    law; and the episodes that are over then."""
+    folding = _Folding(state, scenery, limits)
+    steps: list[Step] = []
+    for bound in scenery.plan.devices:
+        device = state.devices.get(bound.id)
+        if device is not None and device.track.jump is not None:
+            hand = folding.hand(bound.id)
+            hand.track, settled = settle(hand.track)
+            steps += settled
+    steps.sort(key=lambda step: order_of(step.observation))
+    found: Findings = ()
+    for step in steps:
+        found += folding.take(folding.hand(step.observation.device), step)
+    return folding.done(state.upto_ms), found
+
+
+def _passed_by_another(finding: Finding, ended: Mapping[str, DeviceFold]) -> bool:
     """Whether a checkpoint that one device's track missed was touched by another's.
 
     A seal that reports every five minutes cuts the bends of the road; its vehicle's unit shows that
@@ -510,18 +569,6 @@ def _passed_by_another(finding: Finding, ended: Mapping[str, DeviceFold | _Hand]
 
 def _next(clocks: Iterable[int], now_ms: int) -> int | None:
     return min((clock for clock in clocks if clock > now_ms), default=None)
-
-
-def _waiting(folding: _Folding) -> list[Step]:
-    """The steps of all tracks that wait, if their jumps are no accidents; in the order law."""
-    steps: list[Step] = []
-    for name, device in folding.state.devices.items():
-        if device.track.jump is not None and name in folding.bound:
-            hand = folding.hand(name)
-            hand.track, settled = settle(hand.track)
-            steps += settled
-    steps.sort(key=lambda step: order_of(step.observation))
-    return steps
 
 
 def _going_on(states: Mapping[str, Struct], scene: Scene) -> Findings:

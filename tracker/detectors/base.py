@@ -39,7 +39,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Scene(Struct, frozen=True, kw_only=True):
+class Scene(Struct, frozen=True):
     """What a detector may look at besides the observations: never a clock or a store.
 
     ``limits``: the thresholds in force at the time of the step; at the end of the data, of the last
@@ -155,7 +155,7 @@ class Detector(Struct, Generic[State], frozen=True, kw_only=True):
         return (self.rule, *self.also)
 
 
-class PairScene(Struct, frozen=True, kw_only=True):
+class PairScene(Struct, frozen=True):
     """What a detector over all devices of a delivery may look at besides their observations."""
 
     limits: Limits
