@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from tests.integration.reading_app import app, world
 from tests.support.world import World
 from tracker.model import Severity
-from tracker.risk import FindingFacts, GoodsFacts, SubjectFacts, assess
+from tracker.risk import FindingFacts, GoodsFacts, JourneyFacts, SubjectFacts, assess
 
 
 def assessed(world: World, delivery: UUID, anomaly: UUID) -> None:
@@ -24,6 +24,7 @@ def assessed(world: World, delivery: UUID, anomaly: UUID) -> None:
         findings=[
             FindingFacts(code="seal_cut", severity=Severity.CRITICAL, anomaly_id=str(anomaly))
         ],
+        journey=JourneyFacts(arrived=True),
     )
     world.conn.execute(
         "INSERT INTO risk_assessments (delivery_id, probability, consequence_kzt,"
@@ -53,6 +54,7 @@ def test_the_newest_assessment_in_the_contracts_shape(app: FastAPI, world: World
     assert by_code["seal_cut"]["anomaly_id"] == str(anomaly)
     assert by_code["seal_cut"]["text"] == "seal rope cut"
     assert "anomaly_id" not in by_code["carrier_high"]
+    assert by_code["arrived_directly"]["contribution"] < 0
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def risk_of(reader: Reader, delivery: Row, lang: str) -> Row:
     reasons = [msgspec.convert(_bare(r), Reason) for r in stored["reasons"]]
     head = {"delivery_id": str(delivery_id), "at": rfc3339(stored["at"])}
     if not sees_risk(reader.user):
-        shown = [r for r in reasons if r.family in _PLAIN_FAMILIES]
+        shown = [r for r in reasons if _is_plain(r)]
         return head | {"reasons": [{"text": render_reason(r, lang)} for r in shown]}
     return head | _scores(stored, reasons, delivery_rank(reader.conn, delivery_id), lang)
 
@@ -76,6 +76,11 @@ def _scores(stored: Row, reasons: list[Reason], rank: int | None, lang: str) -> 
         "weights_version": stored["weights_version"],
         "reasons": [_reason(r, lang) for r in reasons],
     }
+
+
+def _is_plain(reason: Reason) -> bool:
+    """Whether a carrier may read it: what no single anomaly shows tells how it is watched."""
+    return reason.family in _PLAIN_FAMILIES and reason.anomaly_id is not None
 
 
 def _reason(reason: Reason, lang: str) -> Row:
