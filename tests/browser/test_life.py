@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.people import People, Scene
 from tests.browser.test_pages import Visit, people, visit
@@ -51,6 +51,37 @@ def test_an_officer_reseals_controls_and_ends_the_control(visit: Visit, people: 
     expect(page.locator("#badges")).to_contain_text("Completed")
     assert scene.read()["status"] == "completed"
     assert visit.faults == []
+
+
+def test_an_officer_sends_the_picture_of_a_scan(visit: Visit, people: People) -> None:
+    scene = people.scene()
+    scene.arrive()
+    visit.log_in(people.officer)
+    page = visit.page(f"/deliveries/{scene.delivery}?lang=en")
+    page.get_by_role("button", name="Record a scan").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("suspicious").check()
+    picture = b"\x89PNG\r\n\x1a\n" + bytes(1_000_000)
+    file = dialog.get_by_label("File, at most 5 MB")
+    bar = dialog.locator("progress")
+    expect(bar).to_be_hidden()
+    file.set_input_files({"name": "scan.svg", "mimeType": "image/svg+xml", "buffer": b"<svg/>"})
+    dialog.get_by_role("button", name="Record").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("send one of image/png")
+    expect(bar).to_be_hidden()
+    # The bar stands as long as the server has not answered.
+    held: list[Route] = []
+    page.route("**/scans", lambda route: held.append(route))
+    file.set_input_files({"name": "scan.png", "mimeType": "image/png", "buffer": picture})
+    dialog.get_by_role("button", name="Record").click()
+    expect(bar).to_be_visible()
+    held[0].continue_()
+    expect(dialog).to_be_hidden()
+    (scan,) = scene.customs.get(f"/deliveries/{scene.delivery}/scans")["items"]
+    assert (scan["result"], scan["file"]["name"]) == ("suspicious", "scan.png")
+    assert scan["file"]["size_bytes"] == len(picture)
+    (refused,) = visit.faults  # what the browser says of a refusal
+    assert "422" in refused
 
 
 def test_an_administrator_sets_a_threshold(visit: Visit, people: People) -> None:

@@ -38,7 +38,13 @@ def test_a_body_that_is_no_object_is_refused(bare: ApiWorld, content: bytes) -> 
 def test_a_huge_body_is_refused(bare: ApiWorld) -> None:  # noqa: F811
     content = b'{"id":"' + b"x" * (9 * 1024 * 1024) + b'"}'
     answer = bare.call("POST", "/devices", content=content, headers=JSON)
-    assert answer.status_code == 413
+    assert "8388608" in problem_of(answer, 413)["detail"]
+
+
+def test_a_huge_body_of_unknown_length_is_refused_while_it_comes(bare: ApiWorld) -> None:  # noqa: F811
+    pieces = (b" " * 1024 * 1024 for _ in range(9))
+    answer = bare.call("POST", "/devices", content=pieces, headers=JSON)
+    assert problem_of(answer, 413)["title"]
 
 
 def test_many_bad_fields_are_told_in_part(bare: ApiWorld) -> None:  # noqa: F811

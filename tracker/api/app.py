@@ -11,6 +11,7 @@ from typing import Final
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from tracker.api import problems
 from tracker.api.described import refusals
@@ -81,13 +82,14 @@ def create_app(settings: Settings) -> FastAPI:
         # The stock pages load scripts from another site; no request leaves this one.
         docs_url=None,
         redoc_url=None,
-        max_body_size=MAX_BODY_BYTES,
         lifespan=_lifespan,
         responses=refusals(401, 403, 422),
     )
     hold(app, state)
     problems.install(app)
-    app.add_middleware(Guard)
+    # Not as the application's own limit: that one answers in plain text.
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY_BYTES)
+    app.add_middleware(Guard, max_body_bytes=MAX_BODY_BYTES)
     for name in MODULES:
         _include(app, name)
     return app

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import binascii
-import hashlib
 from base64 import b64decode
 from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Form
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 
 from tracker.api.acting import Acting, given, once, opened
 from tracker.api.creation import Creating, IfMatch
@@ -18,9 +18,26 @@ from tracker.api.deliveries import require_delivery
 from tracker.api.deps import Config, Reading, may
 from tracker.api.described import refusals
 from tracker.api.rights import require, require_post
-from tracker.api.schemas.acts import CloseIn, ControlIn, RecordedOut, ScanFileIn, ScanIn
+from tracker.api.schemas.acts import (
+    CloseIn,
+    ControlIn,
+    RecordedOut,
+    ScanFileIn,
+    ScanForm,
+    ScanIn,
+)
 from tracker.api.schemas.common import Page
 from tracker.api.schemas.deliveries import DeliveryDetail
+from tracker.api.uploads import (
+    KINDS,
+    MAX_FIELD_BYTES,
+    MAX_FILE_BYTES,
+    FormRoute,
+    Picture,
+    form_of,
+    picture,
+    received,
+)
 from tracker.db import deliveries as store
 from tracker.db import reading_deliveries as reading
 from tracker.db.users import CurrentUser
@@ -29,8 +46,7 @@ from tracker.errors import Forbidden, Invalid, NotFound
 from tracker.model import ActKind
 
 router = APIRouter(prefix="/api/v1", tags=["deliveries"], responses=refusals(404, 409, 412))
-
-MAX_FILE_BYTES = 5 * 1024 * 1024
+uploads = APIRouter(route_class=FormRoute)
 
 
 @router.post("/deliveries/{delivery_id}/controls", status_code=201, response_model=RecordedOut)
@@ -59,7 +75,63 @@ def record_control(
     return once(creating, delivery_id, body, act, status=201)
 
 
-@router.post("/deliveries/{delivery_id}/scans", status_code=201, response_model=RecordedOut)
+class _Sent(BaseModel):
+    """What a form held, as an `Idempotency-Key` remembers it."""
+
+    form: dict[str, Any]
+
+
+@uploads.post(
+    "/deliveries/{delivery_id}/scans",
+    status_code=201,
+    response_model=RecordedOut,
+    include_in_schema=False,  # described with the JSON of the same call
+    form_limits={"max_files": 1, "max_fields": 16, "max_part_size": MAX_FIELD_BYTES},
+)
+def upload_scan(
+    user: Annotated[CurrentUser, may("deliveries.read")],
+    delivery_id: UUID,
+    form: Annotated[ScanForm, Form(media_type="multipart/form-data")],
+    creating: Creating,
+    config: Config,
+    if_match: IfMatch = None,
+) -> JSONResponse:
+    """A container scan with its verdict and, if given, its picture, as a form."""
+    file = None if form.file is None else received(form.file, "file")
+    sent = form.model_dump(mode="json", exclude={"file"}) | {"file": file and file.told}
+
+    def act() -> RecordedOut:
+        acting = opened(creating, user, delivery_id, config, if_match)
+        require_post(user, "deliveries.scan", acting.delivery.destination_post)
+        return _scanned(acting, form, file)
+
+    return once(creating, delivery_id, _Sent(form=sent), act, status=201)
+
+
+router.include_router(uploads)
+
+_SCAN_FORM = form_of(
+    ("verdict",),
+    {"verdict": "clean", "file": "(binary)", "container": "MSKU1234565"},
+    verdict={"type": "string", "enum": ["clean", "suspicious", "violation"]},
+    file={
+        "type": "string",
+        "format": "binary",
+        "description": f"At most {MAX_FILE_BYTES} bytes of one of: {', '.join(KINDS)}.",
+    },
+    container={"type": "string", "maxLength": 300},
+    scanner={"type": "string", "maxLength": 300},
+    at={"type": "string", "format": "date-time", "description": "By default now."},
+    text={"type": "string", "maxLength": 4000},
+)
+
+
+@router.post(
+    "/deliveries/{delivery_id}/scans",
+    status_code=201,
+    response_model=RecordedOut,
+    openapi_extra=_SCAN_FORM,
+)
 def record_scan(
     user: Annotated[CurrentUser, may("deliveries.read")],
     delivery_id: UUID,
@@ -68,28 +140,18 @@ def record_scan(
     config: Config,
     if_match: IfMatch = None,
 ) -> JSONResponse:
-    """A container scan with its verdict and, if given, its picture."""
+    """A container scan with its verdict and, if given, its picture: as JSON with the picture in
+    base64, or as a form with the file itself."""
 
     def act() -> RecordedOut:
         acting = opened(creating, user, delivery_id, config, if_match)
         require_post(user, "deliveries.scan", acting.delivery.destination_post)
-        content = _content(body.file)
-        data = given(
-            result=body.verdict, container=body.container, scanner=body.scanner, text=body.text
-        )
-        if body.file is not None and content is not None:
-            data["file"] = {
-                "name": body.file.name,
-                "media_type": body.file.media_type,
-                "size_bytes": len(content),
-                "sha256": hashlib.sha256(content).hexdigest(),
-            }
-        return _recorded(acting, ActKind.SCAN, body, data, content)
+        return _scanned(acting, body, _decoded(body.file))
 
     return once(creating, delivery_id, body, act, status=201)
 
 
-def _content(file: ScanFileIn | None) -> bytes | None:
+def _decoded(file: ScanFileIn | None) -> Picture | None:
     if file is None:
         return None
     try:
@@ -99,30 +161,40 @@ def _content(file: ScanFileIn | None) -> bytes | None:
     if len(content) > MAX_FILE_BYTES:
         text = f"holds {len(content)} bytes, at most {MAX_FILE_BYTES} fit; make it smaller"
         raise Invalid.field("body", "file", "data_base64", msg=text)
-    return content
+    return picture(file.name, file.media_type, content)
+
+
+def _scanned(acting: Acting, body: ScanIn | ScanForm, file: Picture | None) -> RecordedOut:
+    data = given(
+        result=body.verdict,
+        container=body.container,
+        scanner=body.scanner,
+        text=body.text,
+        file=None if file is None else file.told,
+    )
+    return _recorded(acting, ActKind.SCAN, body, data, file)
 
 
 def _recorded(
     acting: Acting,
     kind: ActKind,
-    body: ControlIn | ScanIn,
+    body: ControlIn | ScanIn | ScanForm,
     data: dict[str, Any],
-    content: bytes | None = None,
+    file: Picture | None = None,
 ) -> RecordedOut:
     delivery, session = acting.delivery, acting.session
     status = controlled(Status(delivery.status))
     at = acting.when(body.at)
     act_id = acting.record(kind, at, data)
-    if content is not None:
-        file = data["file"]
+    if file is not None:
         store.keep_scan_file(
             session,
             delivery.id,
             act_id,
-            name=file["name"],
-            media_type=file["media_type"],
-            sha256=file["sha256"],
-            content=content,
+            name=file.name,
+            media_type=file.media_type,
+            sha256=file.sha256,
+            content=file.content,
         )
     store.move(session, delivery, status=status.value)
     acting.done(at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
+from fastapi import UploadFile
 from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 
 from tracker.api.schemas.common import (
@@ -181,6 +182,25 @@ class ScanIn(Body):
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"verdict": "clean", "container": "MSKU1234565"}]}
     )
+
+
+def _no_text(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError("is a text; send it as a file, with a filename")
+    return value
+
+
+class ScanForm(Body):
+    """A container scan as a form: the same fields, the file as it is."""
+
+    verdict: Literal["clean", "suspicious", "violation"] = Field(
+        validation_alias=AliasChoices("verdict", "result")
+    )
+    file: Annotated[UploadFile | None, BeforeValidator(_no_text)] = None
+    container: Name | None = None
+    scanner: Name | None = None
+    at: At = None
+    text: Words | None = None
 
 
 class RecordedOut(Answer):
