@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 LEADER_LOCK = 7238247
 RETRY_S = 1.0
 PARTITIONS_EVERY = timedelta(hours=1)
+RETENTION_EVERY = timedelta(hours=1)
 
 RETENTION_FAILED = Counter("tracker_retention_failures_total", "Runs of retention that failed.")
 ESCALATED = Counter("tracker_alerts_escalated_total", "Alerts whose time passed, passed on.")
@@ -45,6 +46,7 @@ class Watch:
         self._settings = settings
         self._stop = stop
         self._partitions_at: datetime | None = None
+        self._retained_at: datetime | None = None
         self._retention: threading.Thread | None = None
 
     def run(self) -> None:
@@ -78,7 +80,9 @@ class Watch:
     def _tick_until_stopped(self, conn: psycopg.Connection[Any]) -> None:
         log.info("leading")
         while not self._stop.is_set():
-            self.tick(conn, datetime.now(UTC))
+            now = datetime.now(UTC)
+            self.tick(conn, now)
+            self._retain(now)
             self._stop.wait(self._settings.watch_tick_s)
 
     def tick(self, conn: psycopg.Connection[Any], now: datetime) -> int:
@@ -96,7 +100,6 @@ class Watch:
             with conn.transaction():
                 self._learn(conn, now)
             self._partitions_at = now
-            self._retain(now)
         return marked
 
     def _learn(self, conn: psycopg.Connection[Any], now: datetime) -> None:
@@ -113,8 +116,10 @@ class Watch:
 
     def _retain(self, now: datetime) -> None:
         """Let what is old leave the database, beside the clocks: an export may take an hour."""
-        busy = self._retention is not None and self._retention.is_alive()
-        if not busy:
+        if self._retained_at is not None and now - self._retained_at < RETENTION_EVERY:
+            return
+        if self._retention is None or not self._retention.is_alive():
+            self._retained_at = now
             self._retention = threading.Thread(target=self._retire, args=(now,), name="retention")
             self._retention.start()
 
