@@ -148,6 +148,30 @@ def test_what_the_api_refuses_is_told_at_the_fields(visit: Visit, people: People
     assert len(_versions(people, taken)) == 1
 
 
+NO_WEBGL = """
+const own = HTMLCanvasElement.prototype.getContext;
+HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
+  return kind.startsWith("webgl") ? null : own.call(this, kind, ...more);
+};
+"""
+
+
+def test_without_a_map_a_zone_is_entered_by_its_coordinates(visit: Visit, people: People) -> None:
+    visit.context.add_init_script(NO_WEBGL)
+    visit.log_in(people.monitor)
+    page = visit.page("/zones?lang=en")
+    expect(page.locator("#map-state").get_by_role("alert")).to_be_visible()
+    page.get_by_role("button", name="New zone").click()
+    expect(page.get_by_role("button", name="Draw on the map")).to_be_disabled()
+    page.locator("[name=geometry]").fill("\n".join(f"{lon}; {lat}" for lon, lat in SQUARE[:4]))
+    code = people.customs.code("typed")
+    _fill(page, code, "Typed")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.locator("#zone-title")).to_have_text("Typed")
+    (made,) = _versions(people, code)
+    assert made["geometry"]["coordinates"] == [SQUARE]
+
+
 def test_a_zone_is_changed_from_a_time_on_and_the_history_tells(
     visit: Visit, people: People
 ) -> None:

@@ -39,6 +39,7 @@ export class OutlineEditor {
     addEventListener("mouseup", () => this.#drop());
   }
 
+  get attached() { return this.#map !== null; }
   get active() { return this.#active; }
   get drawing() { return this.#ring !== null; }
   get corners() { return this.#ring?.length ?? 0; }

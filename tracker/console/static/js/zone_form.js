@@ -39,7 +39,7 @@ export class ZoneForm {
     this.#say("");
     this.#clearErrors();
     $("lost").hidden = true;
-    $("by-text").open = false;
+    $("by-text").open = !this.#editor.attached; // without a map there is only text
     this.#editor.begin(base ? partsOf(base.geometry) : []);
     this.#rest(base);
     if (base) this.#fill(base);

@@ -60,5 +60,7 @@ export function zoneAt(map, { x, y }) {
 /** Bring geometries into view. */
 export function frame(map, geometries, { animate = true } = {}) {
   const box = boundsOf(...geometries);
-  if (box) map.fitBounds(box, { padding: Math.min(90, map.getContainer().clientHeight / 6), maxZoom: 14.5, duration: animate ? 600 : 0 });
+  const edge = Math.min(90, map.getContainer().clientHeight / 6);
+  const padding = { top: edge, left: edge, right: edge, bottom: edge + 16 }; // the scale lies below
+  if (box) map.fitBounds(box, { padding, maxZoom: 14.5, duration: animate ? 600 : 0 });
 }

@@ -178,7 +178,7 @@ function buttons(zone, newest, owners) {
   return el("div", { class: "row acts" },
     may.has("change") && act("change", over ? t("Put in force again") : t("Change"), () => edit(newest), { class: "primary" }),
     may.has("change") && !over && !owners.length && act("end", t("End…"), () => end(newest), { class: "danger" }),
-    act("look", t("Show on the map"), () => { look(zone); $("map").scrollIntoView({ block: "nearest" }); }),
+    map && act("look", t("Show on the map"), () => { look(zone); $("map").scrollIntoView({ block: "nearest" }); }),
     may.has("change") && !over && owners.length > 0 && el("p", { class: "hint" }, t("The zone of a post cannot be ended, only changed.")));
 }
 
@@ -193,7 +193,7 @@ function version(v, before, newest) {
     el("p", { class: "hint" }, changes(v, before)),
     el("p", { class: "hint" }, phrase(t("Entered {time}"), { time: time(v.created_at) }), v.created_by && ` · ${v.created_by}`),
     v.ended_at && el("p", { class: "hint" }, phrase(t("Ended by hand {time}"), { time: time(v.ended_at) }), v.ended_by && ` · ${v.ended_by}`),
-    outline);
+    map && outline);
 }
 
 function changes(v, before) {
@@ -370,7 +370,6 @@ async function startMap() {
   } catch (error) {
     $("map-state").replaceChildren(el("span", { class: "error", role: "alert" }, error.message));
     for (const button of document.querySelectorAll("[data-outline=draw], [data-outline=part]")) button.disabled = true;
-    if ($("by-text")) $("by-text").open = true;
   }
 }
 
