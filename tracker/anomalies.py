@@ -143,7 +143,7 @@ RULES: dict[str, Rule] = {
 WHOLE_CODES = frozenset(one.rule.code for one in WHOLE)
 """Codes that are found anew each time, whatever the fold began from."""
 
-VERSION = "7"
+VERSION = "8"
 """Of the rules and their stored state, recorded with each finding. A state of another version is
 not read: the delivery is folded anew."""
 

@@ -213,7 +213,8 @@ def two_places(sightings: Iterable[Sighting], limits: Limits = PUBLISHED) -> Fin
     An episode begins with the first record at the second place, is found with the
     ``two_places_switches``-th switch, and ends with the last one: when the other place has been
     left long enough ago that one vehicle could have come from there, or a third place is seen. It
-    is open while the data ends in it. In the order (time of fix, gen, seq) of each device.
+    is open while the data ends in it. Places within ``two_places_m`` of each other are one to a
+    receiver among houses. In the order (time of fix, gen, seq) of each device.
     """
     by_device: dict[str, list[Sighting]] = defaultdict(list)
     for sighting in sightings:
@@ -221,8 +222,7 @@ def two_places(sightings: Iterable[Sighting], limits: Limits = PUBLISHED) -> Fin
     found: list[Finding] = []
     for device in sorted(by_device):
         ordered = sorted(by_device[device], key=lambda s: (s.fix_ms, s.gen, s.seq))
-        runs = [run for run in _runs(ordered) if run.switches >= limits.two_places_switches]
-        found.extend(map(at_two_places, runs))
+        found.extend(at_two_places(run) for run in _runs(ordered) if is_told(run, limits))
     return tuple(found)
 
 
@@ -239,6 +239,7 @@ class TwoPlaces(Struct, frozen=True, kw_only=True):
     last: Sighting
     switches: int = 1
     fastest_kmh: float = 0.0
+    farthest_m: float = 0.0
     over: bool = False
 
 
@@ -271,6 +272,7 @@ def begin_two_places(before: Sighting, seen: Sighting) -> TwoPlaces:
         there=before,
         last=seen,
         fastest_kmh=_speed_kmh(before, seen),
+        farthest_m=_apart_m(before, seen),
     )
 
 
@@ -287,13 +289,23 @@ def continue_two_places(run: TwoPlaces, seen: Sighting) -> TwoPlaces:
             last=seen,
             switches=run.switches + 1,
             fastest_kmh=max(run.fastest_kmh, _speed_kmh(run.here, seen)),
+            farthest_m=max(run.farthest_m, _apart_m(run.here, seen)),
         )
     return replace(run, over=True)
 
 
+def is_told(run: TwoPlaces, limits: Limits) -> bool:
+    """Whether a run has gone there, back and there again, between places that are two."""
+    return run.switches >= limits.two_places_switches and run.farthest_m > limits.two_places_m
+
+
+def _apart_m(a: Sighting, b: Sighting) -> float:
+    return distance_m((a.lon, a.lat), (b.lon, b.lat))
+
+
 def _speed_kmh(a: Sighting, b: Sighting) -> float:
     """The speed that the switch would have needed; as over one second where it took no time."""
-    off_m = distance_m((a.lon, a.lat), (b.lon, b.lat)) - a.acc_m - b.acc_m
+    off_m = _apart_m(a, b) - a.acc_m - b.acc_m
     return off_m / max(1.0, (b.fix_ms - a.fix_ms) / 1000) * 3.6
 
 

@@ -63,6 +63,9 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     spoof_jump_kmh: float = 200.0
     """No lorry drives at 200 km/h; the same bound as for a valid fix."""
+    spoof_jump_m: float = 300.0
+    """Reflections between houses, and what a receiver corrects after a tunnel, are less: once a
+    second even 100 m are faster than any lorry. No forger gains by so little."""
     spoof_jump_fixes: int = 3
     """Fewer fixes at a place are an accident of the receiver."""
     spoof_jump_s: float = 60.0
@@ -102,6 +105,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     two_places_switches: int = 3
     """There, back and there again: one jump is spoofing or an outlier, and so is one that returns;
     a third cannot be undone by a single wrong fix."""
+
+    two_places_m: float = 1_000.0
+    """A receiver that wavers between the sky and its reflection is a street off, not a district:
+    a second sender so near would gain nothing."""
 
     sequence_gap_s: float = 24 * 3600.0
     """A day covers any dead zone on these roads and the upload after it."""

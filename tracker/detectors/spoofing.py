@@ -39,6 +39,9 @@ MOST_MARKS = 64
 AWAY_S = 30 * 60.0
 """A device that was off for longer may not have counted what the wheels turned meanwhile."""
 
+STRAYED = 1.5
+"""A jump to the side makes a way at most 1.41 times as long; there and back is longer."""
+
 _M_PER_DEG = 111_700.0
 """No degree of latitude or longitude is longer: a quick bound from above for short distances."""
 
@@ -90,9 +93,17 @@ class Suspicion(Struct, frozen=True, kw_only=True):
     clear_ms: int | None = None
 
 
+class Came(Struct, frozen=True, array_like=True):
+    """The valid fix before the last one, if a longer way lies between the two."""
+
+    t_ms: int
+    lon: float
+    lat: float
+
+
 class SpoofState(Struct, frozen=True, array_like=True):
     """The last odometer at a valid fix, with its time and whether the vehicle drives by its own
-    wheels; the marks of the track; and what is under suspicion."""
+    wheels; the marks of the track; what is under suspicion; and the last longer way."""
 
     odo_m: float | None = None
     t_ms: int = 0
@@ -101,6 +112,7 @@ class SpoofState(Struct, frozen=True, array_like=True):
     held: Held | None = None
     landing: Landing | None = None
     episode: Suspicion | None = None
+    came: Came | None = None
 
 
 def _step(state: SpoofState, step: Step, scene: Scene) -> tuple[SpoofState, Findings]:
@@ -108,8 +120,8 @@ def _step(state: SpoofState, step: Step, scene: Scene) -> tuple[SpoofState, Find
     fix = seen.fix
     told = seen.spoof or seen.event == "spoof_on"
     if not told and fix is not None and step.valid and _as_ever(state, step, fix, scene.limits):
-        odo_m = seen.odometer_m
-        return SpoofState(odo_m, seen.t_ms, state.marks), ()
+        came = _came(step.previous, fix, scene.limits)
+        return SpoofState(seen.odometer_m, seen.t_ms, state.marks, came=came), ()
     if told:
         state = _suspect(state, step, "device", seen.t_ms, step.here)
         if state.landing is not None:
@@ -117,7 +129,14 @@ def _step(state: SpoofState, step: Step, scene: Scene) -> tuple[SpoofState, Find
             state = replace(state, landing=replace(state.landing, second_ms=None))
     if fix is None or not step.valid:
         return state, ()
-    state, clean = _looked(state, step, fix, scene)
+    previous = step.previous
+    if previous is not None and _has_jumped(state, seen, previous, fix, scene.limits):
+        state, clean = _landed(state, step, previous, fix), False
+    else:
+        came = _came(previous, fix, scene.limits)
+        state, clean = _looked(state, step, fix, scene)
+        if came is not None or state.came is not None:
+            state = replace(state, came=came)
     if state.episode is None:
         return state, ()
     return _settled(state, state.episode, step, scene, clean and not told)
@@ -144,8 +163,6 @@ def _as_ever(state: SpoofState, step: Step, fix: FixFacts, limits: Limits) -> bo
 def _looked(state: SpoofState, step: Step, fix: FixFacts, scene: Scene) -> tuple[SpoofState, bool]:
     """The state after a valid fix, and whether the fix agrees with all that is known."""
     seen, previous = step.observation, step.previous
-    if previous is not None and _unreachable(previous, fix, scene.limits):
-        return _landed(state, step, previous, fix), False
     if state.landing is not None:
         state = _stayed(state, state.landing, step, scene.limits)
     odo_m = seen.odometer_m
@@ -159,21 +176,60 @@ def _looked(state: SpoofState, step: Step, fix: FixFacts, scene: Scene) -> tuple
     elif state.held is not None:
         state = replace(state, held=None)
     state, agrees = _longer(state, step, fix, odo_m, scene.limits)
-    now = SpoofState(
-        odo_m, seen.t_ms, state.marks, state.close, state.held, state.landing, state.episode
-    )
-    return now, clean and agrees
+    return state, clean and agrees
 
 
 # ---------------------------------------------------------------- a place out of reach
 
 
-def _unreachable(a: FixFacts, b: FixFacts, limits: Limits) -> bool:
-    dt_s = (b.fix_ms - a.fix_ms) / 1000
-    way_m = limits.spoof_jump_kmh / 3.6 * dt_s
-    if (abs(b.lon - a.lon) + abs(b.lat - a.lat)) * _M_PER_DEG <= way_m:
+def _has_jumped(
+    state: SpoofState, seen: Observation, a: FixFacts, b: FixFacts, limits: Limits
+) -> bool:
+    """Whether the newest fix, b, is out of reach of the valid one before it, and nothing honest
+    explains that."""
+    most_m = limits.spoof_jump_kmh / 3600 * (b.fix_ms - a.fix_ms)
+    if (abs(b.lon - a.lon) + abs(b.lat - a.lat)) * _M_PER_DEG <= most_m:
         return False
-    return distance_m((a.lon, a.lat), (b.lon, b.lat)) - a.acc_m - b.acc_m > way_m
+    jump_m = distance_m((a.lon, a.lat), (b.lon, b.lat))
+    noise_m = a.acc_m + b.acc_m
+    if jump_m - noise_m <= most_m or jump_m <= limits.spoof_jump_m:
+        return False
+    return not (
+        _strayed(state.came, jump_m, a, b, limits)
+        or _thawed(state.held, seen, jump_m - noise_m, limits)
+    )
+
+
+def _strayed(came: Came | None, jump_m: float, a: FixFacts, b: FixFacts, limits: Limits) -> bool:
+    """Whether fix a was the wrong one: a place off the road that could just be reached, and that b
+    is back from, so that the way past it is far shorter than the way over it."""
+    if came is None:
+        return False
+    from_, here = (came.lon, came.lat), (b.lon, b.lat)
+    out_m, past_m = distance_m(from_, (a.lon, a.lat)), distance_m(from_, here)
+    most_m = limits.spoof_jump_kmh / 3600 * (b.fix_ms - came.t_ms)
+    return jump_m <= out_m and past_m <= most_m and out_m + jump_m >= STRAYED * past_m
+
+
+def _thawed(held: Held | None, seen: Observation, jump_m: float, limits: Limits) -> bool:
+    """Whether the wheels have turned for the whole way while the position was repeated: a receiver
+    that was in a tunnel, and told the last place it knew as new."""
+    odo_m = seen.odometer_m
+    if held is None or odo_m is None:
+        return False
+    turned_m = odo_m - held.odo_m
+    most_m = limits.spoof_jump_kmh / 3600 * (seen.t_ms - held.t_ms)
+    return jump_m <= limits.spoof_path_factor * turned_m and turned_m <= most_m
+
+
+def _came(previous: FixFacts | None, fix: FixFacts, limits: Limits) -> Came | None:
+    """Where a longer way came from; a shorter one leads to no place that is out of reach."""
+    if previous is None:
+        return None
+    way_m = (abs(fix.lon - previous.lon) + abs(fix.lat - previous.lat)) * _M_PER_DEG
+    if way_m <= limits.spoof_jump_m / 2:
+        return None
+    return Came(previous.fix_ms, previous.lon, previous.lat)
 
 
 def _landed(state: SpoofState, step: Step, a: FixFacts, b: FixFacts) -> SpoofState:
@@ -244,30 +300,30 @@ def _repeated(
 def _longer(
     state: SpoofState, step: Step, fix: FixFacts, odo_m: float, limits: Limits
 ) -> tuple[SpoofState, bool]:
-    """The track's length against the odometer's, leg by leg; whether the newest leg agrees."""
+    """The track's length against the odometer's, leg by leg, with what the odometer now shows;
+    whether the newest leg agrees."""
     seen, last = step.observation, state.marks[-1]
-    least_m = CLOSE_LEG_M if state.close or state.episode is not None else LEG_M
+    t_ms, held, landing, episode = seen.t_ms, state.held, state.landing, state.episode
+    least_m = CLOSE_LEG_M if state.close or episode is not None else LEG_M
     leg_m = distance_m((last.lon, last.lat), (fix.lon, fix.lat))
     if leg_m < least_m:
-        return state, True
+        return SpoofState(odo_m, t_ms, state.marks, state.close, held, landing, episode), True
     turned_m = odo_m - last.odo_m
-    if _carried(seen, turned_m, leg_m) or seen.t_ms - state.t_ms > AWAY_S * 1000:
+    if _carried(seen, turned_m, leg_m) or t_ms - state.t_ms > AWAY_S * 1000:
         return _fresh(state, seen, fix, odo_m), True
     marks = _marked(state.marks, step, fix, odo_m, leg_m, limits)
     excess_m = leg_m - limits.spoof_path_factor * turned_m
     first, newest = marks[0], marks[-1]
     path_m, odometer_m = newest.path_m - first.path_m, newest.odo_m - first.odo_m
     if path_m < limits.spoof_path_m or path_m <= limits.spoof_path_factor * odometer_m:
-        held, landing, episode = state.held, state.landing, state.episode
-        close = excess_m > 0
-        state = SpoofState(state.odo_m, state.t_ms, marks, close, held, landing, episode)
+        state = SpoofState(odo_m, t_ms, marks, excess_m > 0, held, landing, episode)
         noise_m = 2 * fix.acc_m
         agrees = excess_m <= noise_m or excess_m <= noise_m + _grain_m(odo_m, last.odo_m)
         return state, agrees
     facts = {"path_m": round(path_m, 1), "odometer_m": round(odometer_m, 1)}
     first = _begun(marks, limits)
     # What is counted from here on is new evidence.
-    state = replace(state, marks=(newest,), close=True)
+    state = SpoofState(odo_m, t_ms, (newest,), True, held, landing, episode)
     at = (first.lon, first.lat)
     return _suspect(state, step, "path", first.t_ms, at, facts), False
 

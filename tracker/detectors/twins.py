@@ -18,6 +18,7 @@ from tracker.detectors.identity import (
     at_two_places,
     begin_two_places,
     continue_two_places,
+    is_told,
 )
 from tracker.model import Basis, FixFacts, Observation, Severity, Step
 from tracker.track import UNREACHABLE_KMH, reachable
@@ -93,7 +94,7 @@ def _sighting(seen: Observation, fix: FixFacts) -> Sighting:
 
 
 def _told(run: TwoPlaces, scene: Scene) -> Findings:
-    if run.switches < scene.limits.two_places_switches:
+    if not is_told(run, scene.limits):
         return ()
     found = at_two_places(run)
     return (replace(found, code=TRACE_TWO_PLACES.code, basis=TRACE_TWO_PLACES.basis),)

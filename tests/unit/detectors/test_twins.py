@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,6 +46,32 @@ def test_the_number_of_switches_in_force_counts() -> None:
 def test_one_jump_is_none_whether_it_holds_or_not() -> None:
     assert traces([at(0), at(60, 0, 100_000), *(at(60 * n) for n in range(2, 60))]) == []
     assert traces([at(0), *(at(60 * n, 0, 100_000) for n in range(1, 90))]) == []
+
+
+@pytest.mark.parametrize(("apart_m", "told"), [(990, 0), (1010, 1)])
+def test_a_receiver_that_wavers_between_sky_and_reflection_is_one(
+    apart_m: float, told: int
+) -> None:
+    trip = [at(n, 10 * n, apart_m * (n % 2)) for n in range(20)]
+    assert len(traces(trip)) == told
+    assert len(two_places(sightings(trip))) == told
+
+
+def test_how_near_is_one_place_is_a_threshold() -> None:
+    trip = [at(n, 10 * n, 250 * (n % 2)) for n in range(20)]
+    assert len(traces(trip, Limits(two_places_m=200))) == 1
+
+
+@pytest.mark.parametrize(("apart_m", "told"), [(990, 0), (1010, 1)])
+def test_a_receiver_that_wavers_between_sky_and_reflection_is_one(apart_m: float, told: int) -> None:
+    trip = [at(n, 10 * n, apart_m * (n % 2)) for n in range(20)]
+    assert len(traces(trip)) == told
+    assert len(two_places(sightings(trip))) == told
+
+
+def test_how_near_is_one_place_is_a_threshold() -> None:
+    trip = [at(n, 10 * n, 250 * (n % 2)) for n in range(20)]
+    assert len(traces(trip, Limits(two_places_m=200))) == 1
 
 
 def test_what_the_device_itself_calls_forged_is_left_out() -> None:
