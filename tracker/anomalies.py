@@ -147,7 +147,8 @@ VERSION = "8"
 """Of the rules and their stored state, recorded with each finding. A state of another version is
 not read: the delivery is folded anew."""
 
-_FINISH = tuple((detector.rule.code, detector.finish) for detector in DETECTORS)
+_FINISH = {detector.rule.code: detector.finish for detector in DETECTORS}
+_FINISH_PAIRS = tuple((pair.rule.code, pair.finish) for pair in PAIRS)
 
 Looking = tuple[str, Struct, bool, Callable[[Any, Step, Scene], tuple[Any, Findings]]]
 """A detector as the fold asks it: its code, its state at rest, whether it may come to rest again,
@@ -390,6 +391,8 @@ class _Folding:
 
     def done(self, upto_ms: int | None) -> Fold:
         """The state after all that was taken."""
+        if not self.hands:
+            return self.state
         devices = dict(self.state.devices)
         for name, hand in self.hands.items():
             devices[name] = hand.put_down()
@@ -511,27 +514,40 @@ def present(state: Fold, scenery: Scenery) -> Present:
     limits = scenery.limits_at(scenery.now_ms if state.upto_ms is None else state.upto_ms)
     found: list[Finding] = []
     clocks: list[int] = []
-    if any(device.track.jump is not None for device in state.devices.values()):
-        state, settled = _settled(state, scenery, limits)
-        found += settled
+    for device in state.devices.values():
+        if device.track.jump is not None:
+            state, settled = _settled(state, scenery, limits)
+            found += settled
+            break
     ended: dict[str, DeviceFold] = {}
+    newest: dict[str, Newest] = {}
+    visits: dict[str, dict[str, Visit]] = {}
+    seals: dict[str, SealNow] = {}
     for bound in scenery.plan.devices:
-        device = state.devices.get(bound.id)
-        if device is None:
+        name = bound.id
+        ending = state.devices.get(name)
+        if ending is None:
             continue
-        ended[bound.id] = device
+        ended[name] = ending
+        if ending.newest is not None:
+            newest[name] = ending.newest
+        if ending.visits:
+            visits[name] = ending.visits
+        if ending.seal is not None:
+            seals[name] = ending.seal
         scene = scenery.of(bound, limits)
-        found += _going_on(device.states, scene)
-        clocks += _clocks(device.states, scene)
-    for pair in PAIRS:
-        pair_state = state.pairs.get(pair.rule.code)
+        found += _going_on(ending.states, scene)
+        clocks += _clocks(ending.states, scene)
+    pair_scene = scenery.of_pairs(limits)
+    for code, finish in _FINISH_PAIRS:
+        pair_state = state.pairs.get(code)
         if pair_state is not None:
-            found += pair.finish(pair_state, scenery.of_pairs(limits))
+            found += finish(pair_state, pair_scene)
     return Present(
         findings=tuple(f for f in found if not _passed_by_another(f, ended)) if found else (),
-        newest={name: d.newest for name, d in ended.items() if d.newest is not None},
-        visits={name: d.visits for name, d in ended.items() if d.visits},
-        seals={name: d.seal for name, d in ended.items() if d.seal is not None},
+        newest=newest,
+        visits=visits,
+        seals=seals,
         pairs=state.pairs,
         next_clock_ms=_next(clocks, scenery.now_ms),
     )
@@ -568,29 +584,36 @@ def _passed_by_another(finding: Finding, ended: Mapping[str, DeviceFold]) -> boo
 
 
 def _next(clocks: Iterable[int], now_ms: int) -> int | None:
-    return min((clock for clock in clocks if clock > now_ms), default=None)
+    soonest_ms: int | None = None
+    for clock in clocks:
+        if clock > now_ms and (soonest_ms is None or clock < soonest_ms):
+            soonest_ms = clock
+    return soonest_ms
 
 
 def _going_on(states: Mapping[str, Struct], scene: Scene) -> Findings:
     """What every detector says is still going on."""
-    found: Findings = ()
-    for code, finish in _FINISH:
-        state = states.get(code)
-        if state is not None:
-            ending = finish(state, scene)
-            if ending:
-                found += ending
-    return found
+    ending: dict[str, Findings] = {}
+    for code, state in states.items():
+        found = _FINISH[code](state, scene)
+        if found:
+            ending[code] = found
+    if not ending:
+        return ()
+    return tuple(f for code in _FINISH if code in ending for f in ending[code])
 
 
 def _clocks(states: Mapping[str, Struct], scene: Scene) -> list[int]:
     """When silence begins, and when it has lasted long enough to weigh more."""
-    state = cast(SilenceState, states.get(silence.rule.code) or SilenceState())
-    due_ms = deadline_ms(state, scene)
-    if due_ms is None or state.last_ms is None or scene.device.to_ms is not None:
+    state = states.get(silence.rule.code)
+    if state is None or scene.device.to_ms is not None:
+        return []
+    heard = cast(SilenceState, state)
+    due_ms = deadline_ms(heard, scene)
+    if due_ms is None or heard.last_ms is None:
         return []
     # One millisecond past the limit: the limit itself is still kept.
-    return [due_ms + 1, state.last_ms + round(scene.limits.silence_slack_high_s * 1000)]
+    return [due_ms + 1, heard.last_ms + round(scene.limits.silence_slack_high_s * 1000)]
 
 
 # ---------------------------------------------------------------- the whole

@@ -53,11 +53,10 @@ def _non_arrival(seen: Whole) -> Judged:
     if plan.cancelled or plan.released_ms is None:
         return Judged()
     start_ms = plan.deadline_ms + round(seen.limits.enquiry_s * 1000)
-    results = [act.t_ms for act in plan.acts if act.kind is ActKind.ENQUIRY_RESULT]
-    end_ms = min(
-        (t for t in (plan.arrived_ms, *results) if t is not None),
-        default=None,
-    )
+    end_ms = plan.arrived_ms
+    for act in plan.acts:
+        if act.kind is ActKind.ENQUIRY_RESULT and (end_ms is None or act.t_ms < end_ms):
+            end_ms = act.t_ms
     last_ms = seen.now_ms if end_ms is None else end_ms
     if last_ms < start_ms:
         return Judged(clocks=(start_ms,) if end_ms is None else ())

@@ -118,7 +118,9 @@ def _finish(state: SilenceState, scene: Scene) -> Findings:
     """
     due_ms = deadline_ms(state, scene)
     bound_to_ms = scene.device.to_ms
-    until_ms = scene.now_ms if bound_to_ms is None else min(scene.now_ms, bound_to_ms)
+    until_ms = scene.now_ms
+    if bound_to_ms is not None and bound_to_ms < until_ms:
+        until_ms = bound_to_ms
     if due_ms is None or until_ms <= due_ms:
         return ()
     if bound_to_ms is not None and bound_to_ms <= scene.now_ms:

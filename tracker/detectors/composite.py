@@ -29,6 +29,8 @@ MOST_PARTS = 32
 
 def _find(seen: Whole) -> Judged:
     stops = [f for f in seen.standing if f.code == STOP]
+    if not stops:
+        return Judged()
     parts = [f for f in seen.standing if _is_part(f)]
     found = []
     for stop in stops:

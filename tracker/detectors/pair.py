@@ -8,6 +8,7 @@ again: fixes wait for it, and comparisons are made in the order of time whatever
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Any
 
 from msgspec import Struct
@@ -110,11 +111,10 @@ def _step(state: SeparationState, step: Step, scene: PairScene) -> tuple[Separat
 def _couples_of(seen: Observation, scene: PairScene) -> list[str]:
     """The names of the couples that a device is part of."""
     device, is_seal = seen.device, seen.kind == "seal"
-    names = [
-        f"{device}|{d.id}" if is_seal else f"{d.id}|{device}"
-        for d in scene.plan.devices
-        if (d.kind == "seal") is not is_seal
-    ]
+    names = []
+    for other in scene.plan.devices:
+        if (other.kind == "seal") is not is_seal:
+            names.append(f"{device}|{other.id}" if is_seal else f"{other.id}|{device}")
     return names if len(names) == 1 else sorted(set(names))
 
 
@@ -135,7 +135,8 @@ def _taken(
     run, apart = couple.run, couple.apart
     if not seals or not units:
         return Couple(seals, units, None, run, apart), ()
-    upto_ms = min(seals[-1].t_ms, units[-1].t_ms)
+    seal_ms, unit_ms = seals[-1].t_ms, units[-1].t_ms
+    upto_ms = seal_ms if seal_ms < unit_ms else unit_ms
     if upto_ms == couple.upto_ms:
         return Couple(seals, units, upto_ms, run, apart), ()
     ended: list[Ended] = []
@@ -160,12 +161,12 @@ def _times(
     seals: tuple[At, ...], units: tuple[At, ...], after_ms: int | None, upto_ms: int
 ) -> Iterable[int]:
     """The moments of fixes that have not been compared and now can be, in order."""
-    times = [
-        at.t_ms
-        for fixes in (seals, units)
-        for at in fixes
-        if at.t_ms <= upto_ms and (after_ms is None or at.t_ms > after_ms)
-    ]
+    since_ms = -inf if after_ms is None else after_ms
+    times = []
+    for fixes in (seals, units):
+        for at in fixes:
+            if since_ms < at.t_ms <= upto_ms:
+                times.append(at.t_ms)
     return times if len(times) == 1 else sorted(set(times))
 
 
@@ -182,16 +183,18 @@ def _where(fixes: tuple[At, ...], t_ms: int, limits: Limits) -> At | None:
         return None
     if after.t_ms == t_ms:
         return after
-    a, b = (before.lon, before.lat), (after.lon, after.lat)
-    gap_ms = after.t_ms - before.t_ms
-    if gap_ms > limits.separation_gap_s * 1000 and is_farther(a, b, limits.separation_still_m):
+    from_ms, lon, lat, to_lon, to_lat = before.t_ms, before.lon, before.lat, after.lon, after.lat
+    gap_ms = after.t_ms - from_ms
+    if gap_ms > limits.separation_gap_s * 1000 and is_farther(
+        (lon, lat), (to_lon, to_lat), limits.separation_still_m
+    ):
         return None
-    share = (t_ms - before.t_ms) / gap_ms
-    if abs(b[0] - a[0]) > 180:
-        lon, lat = along(a, b, share)
+    share = (t_ms - from_ms) / gap_ms
+    if abs(to_lon - lon) > 180:
+        lon, lat = along((lon, lat), (to_lon, to_lat), share)
     else:
         # Within so short a time a straight line in degrees is within 2 m of the geodesic.
-        lon, lat = a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share
+        lon, lat = lon + (to_lon - lon) * share, lat + (to_lat - lat) * share
     return At(t_ms, lon, lat, max(before.acc_m, after.acc_m))
 
 
@@ -241,10 +244,12 @@ def _longer(run: Run | None, seal: At, gps: At, off_m: float) -> Run:
 
 def _from(fixes: tuple[At, ...], upto_ms: int) -> tuple[At, ...]:
     """The fixes from the last one that is not after a moment on."""
-    n = 0
+    if len(fixes) == 1 or fixes[1].t_ms > upto_ms:
+        return fixes
+    n = 1
     while n + 1 < len(fixes) and fixes[n + 1].t_ms <= upto_ms:
         n += 1
-    return fixes[n:] if n else fixes
+    return fixes[n:]
 
 
 # ---------------------------------------------------------------- findings
@@ -335,7 +340,9 @@ def _finish(state: SeparationState, scene: PairScene) -> Findings:
         for name, couple in state.couples.items()
         if couple.apart is not None
     ]
-    return tuple(_joined((*state.held, *lasting))) if lasting or state.held else ()
+    if not lasting and not state.held:
+        return ()
+    return tuple(_joined((*state.held, *lasting)))
 
 
 separation = PairDetector(rule=SEPARATION, state_type=SeparationState, step=_step, finish=_finish)
