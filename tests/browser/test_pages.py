@@ -72,7 +72,7 @@ def visit(stack: Stack, browser: Browser) -> Iterator[Visit]:
 
 def test_a_wrong_password_is_told_and_lets_nobody_in(visit: Visit, people: People) -> None:
     page = visit.page("/deliveries?lang=en")
-    assert page.url.endswith("/login?next=/deliveries")
+    assert page.url.endswith("/login?next=/deliveries%3Flang%3Den")
     page.get_by_label("User name").fill(people.monitor)
     page.get_by_label("Password").fill("something else")
     page.get_by_role("button", name="Log in").click()
@@ -83,11 +83,12 @@ def test_a_wrong_password_is_told_and_lets_nobody_in(visit: Visit, people: Peopl
 
 
 def test_the_log_in_leads_to_the_page_that_was_wanted(visit: Visit, people: People) -> None:
-    page = visit.page("/deliveries?lang=en")
+    page = visit.page("/deliveries?lang=en&status=overdue")
     page.get_by_label("User name").fill(people.monitor)
     page.get_by_label("Password").fill(People.PASSWORD)
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Deliveries")
+    assert page.url.endswith("/deliveries?lang=en&status=overdue")
     page.get_by_role("button", name="Log out").click()
     page.wait_for_url("**/login*")
     page.goto(visit.base + "/")

@@ -70,7 +70,8 @@ def render_or_log_in(
 ) -> Response:
     """The page, or the way to the log-in for who is not logged in."""
     if user is None:
-        return RedirectResponse(f"/login?next={quote(request.url.path)}", status_code=303)
+        asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/login?next={quote(asked)}", status_code=303)
     return render(request, template, user, **values)
 
 
