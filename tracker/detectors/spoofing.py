@@ -40,7 +40,8 @@ AWAY_S = 30 * 60.0
 """A device that was off for longer may not have counted what the wheels turned meanwhile."""
 
 STRAYED = 1.5
-"""A jump to the side makes a way at most 1.41 times as long; there and back is longer."""
+"""A jump to the side makes a way at most 1.41 times as long; there and back is longer. And a wrong
+fix is about as far from where the vehicle was as from where it is."""
 
 _M_PER_DEG = 111_700.0
 """No degree of latitude or longitude is longer: a quick bound from above for short distances."""
@@ -208,7 +209,8 @@ def _strayed(came: Came | None, jump_m: float, a: FixFacts, b: FixFacts, limits:
     from_, here = (came.lon, came.lat), (b.lon, b.lat)
     out_m, past_m = distance_m(from_, (a.lon, a.lat)), distance_m(from_, here)
     most_m = limits.spoof_jump_kmh / 3600 * (b.fix_ms - came.t_ms)
-    return jump_m <= out_m and past_m <= most_m and out_m + jump_m >= STRAYED * past_m
+    over_m = out_m + jump_m
+    return jump_m <= STRAYED * out_m and past_m <= most_m and over_m >= STRAYED * past_m
 
 
 def _thawed(held: Held | None, seen: Observation, jump_m: float, limits: Limits) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,18 +51,6 @@ def test_one_jump_is_none_whether_it_holds_or_not() -> None:
 def test_a_receiver_that_wavers_between_sky_and_reflection_is_one(
     apart_m: float, told: int
 ) -> None:
-    trip = [at(n, 10 * n, apart_m * (n % 2)) for n in range(20)]
-    assert len(traces(trip)) == told
-    assert len(two_places(sightings(trip))) == told
-
-
-def test_how_near_is_one_place_is_a_threshold() -> None:
-    trip = [at(n, 10 * n, 250 * (n % 2)) for n in range(20)]
-    assert len(traces(trip, Limits(two_places_m=200))) == 1
-
-
-@pytest.mark.parametrize(("apart_m", "told"), [(990, 0), (1010, 1)])
-def test_a_receiver_that_wavers_between_sky_and_reflection_is_one(apart_m: float, told: int) -> None:
     trip = [at(n, 10 * n, apart_m * (n % 2)) for n in range(20)]
     assert len(traces(trip)) == told
     assert len(two_places(sightings(trip))) == told
