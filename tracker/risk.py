@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tracker.riskblock.consequence import GoodsFacts, Level, consequence_kzt, goods_class, level_of
 from tracker.riskblock.corridor import PROFILES, Corridor, CorridorName, Profile, corridor_for
@@ -240,7 +240,15 @@ def _discounted(reasons: Iterable[Reason]) -> list[Reason]:
 def _repeated(reasons: list[Reason]) -> list[Reason]:
     """The reasons of one indicator, strongest first, each further one a tenth of the one before."""
     strongest = sorted(reasons, key=_strength)[:REPEATS_MAX]
-    return [_with(r, r.contribution * REPEAT**place) for place, r in enumerate(strongest)]
+    return [_again(reason, place) for place, reason in enumerate(strongest)]
+
+
+def _again(reason: Reason, place: int) -> Reason:
+    """A reason that stands for what stronger ones have said; its text tells why it weighs little."""
+    if place == 0:
+        return reason
+    repeat = structs.replace(reason, params={**reason.params, "again": float(place)})
+    return _with(repeat, reason.contribution * REPEAT**place)
 
 
 def _together(reasons: list[Reason]) -> tuple[float, str]:
@@ -283,6 +291,7 @@ def _with(reason: Reason, contribution: float) -> Reason:
 
 #: The facts that a reason's text names, in this order, as (divisor, ru, kk, en).
 _FACTS: Final[dict[str, tuple[float, str, str, str]]] = {
+    "again": (1, "ещё раз", "тағы да", "once more"),
     "max_offset_m": (1000, "до {} км в стороне", "{} км-ге дейін шетке", "up to {} km off"),
     "distance_m": (1000, "{} км друг от друга", "бір-бірінен {} км", "{} km apart"),
     "lowest_pct": (1, "{} %", "{} %", "{} %"),

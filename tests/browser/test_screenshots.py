@@ -107,6 +107,8 @@ def test_pictures_of_every_page(fleet: Fleet, browser: Browser, width: int, heig
         "deliveries": "/deliveries",
         "delivery": f"/deliveries/{fleet.delivery}",
         "arrivals": "/arrivals",
+        "carrier": "/carrier",
+        "settings": "/settings",
         "zones": "/zones",
         "zone": "/zones?zone=Z-AISHABIBI",
     }.items():

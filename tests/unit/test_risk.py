@@ -352,6 +352,15 @@ def test_all_devices_silent_for_long() -> None:
     assert on(alone, silent("S"))["all_silent"] == pytest.approx(3.6 * 0.6)
 
 
+def test_what_was_said_before_says_that_it_is_once_more() -> None:
+    first, again = (r for r in of(STOP, STOP).reasons if r.indicator == "unauthorised_stop")
+    assert again.contribution < first.contribution
+    assert "again" not in first.params
+    for locale, words in {"en": "once more", "ru": "ещё раз", "kk": "тағы да"}.items():
+        assert words in render_reason(again, locale)
+        assert words not in render_reason(first, locale)
+
+
 def test_evidence_that_is_no_number_is_left_out() -> None:
     odd = FindingFacts(
         code="route_deviation",
