@@ -244,7 +244,7 @@ def _repeated(reasons: list[Reason]) -> list[Reason]:
 
 
 def _again(reason: Reason, place: int) -> Reason:
-    """A reason that stands for what stronger ones have said; its text tells why it weighs little."""
+    """A reason for what stronger ones have said; its text tells why it weighs little."""
     if place == 0:
         return reason
     repeat = structs.replace(reason, params={**reason.params, "again": float(place)})
