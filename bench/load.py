@@ -101,9 +101,15 @@ class Load:
     deliveries: int
     rounds: int
     begin: datetime
-    span_s: float = 5400.0
-    """What the rounds take on the devices' clocks: stops and detours need their time."""
+    apart_s: float = 180.0
+    """From one record of a device to its next, by its clock: between the minute of a vehicle's unit
+    and the five minutes of a seal."""
     seed: int = 7
+
+    @property
+    def span_s(self) -> float:
+        """What the rounds take on the devices' clocks."""
+        return self.apart_s * self.rounds
 
     @property
     def records(self) -> int:
@@ -145,7 +151,7 @@ class Load:
         for round_ in rounds:
             for member in self.fleet:
                 share = round_ + member.number / self.devices
-                at = self.begin + timedelta(seconds=share * self.span_s / self.rounds)
+                at = self.begin + timedelta(seconds=share * self.apart_s)
                 yield self.message(member, round_, to_ms(at), rng)
 
     def message(

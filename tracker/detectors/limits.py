@@ -168,8 +168,18 @@ IN_ORDER = (
 )
 
 
+OF_THEIR_OWN: Mapping[str, tuple[float, float, str]] = {
+    # A day's driving is reckoned in turns of driving and break: one of no length would never end.
+    "break_after_s": (600, _YEAR_S, "s"),
+    "day_driving_s": (600, _YEAR_S, "s"),
+}
+"""Thresholds with other bounds than their unit's."""
+
+
 def bounds_of(name: str) -> tuple[float, float, str]:
     """(least, most, unit) of a threshold."""
+    if name in OF_THEIR_OWN:
+        return OF_THEIR_OWN[name]
     return next((found for end, found in BOUNDS.items() if name.endswith(end)), OTHERWISE)
 
 
