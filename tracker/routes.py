@@ -217,6 +217,18 @@ _BACKWARD_START_M = 50.0
 near, and only the direction of travel tells them apart; 50 m is a little noise and reversing."""
 
 
+SLACK_ACCURACIES = 3.0
+SLACK_M = 50.0
+"""Places within three accuracies and two carriageways of the nearest are as near as it is."""
+
+DRAWN_M = 400.0
+"""A line that is drawn by hand, or simplified, lies so far beside the road: where it comes by twice
+and the passes are not drawn alike, the one that is driven need not be the nearest."""
+
+_OFF_COST = 10.0
+"""What a place costs for each metre that it lies farther off than the nearest: a pass that goes on
+is kept rather than one that is kilometres ahead or back, and on a winding road the nearest bend."""
+
 _DOWNHILL = 2.0
 """On a straight road the squared distance grows by the square of the way from the nearest place;
 twice that allows for bends."""
@@ -255,25 +267,44 @@ def _leads_down(c: ProgressCandidate, nearer: ProgressCandidate) -> bool:
 
 
 def choose_place(
-    candidates: Sequence[ProgressCandidate], distance_to_route_m: float, last_m: float | None
+    candidates: Sequence[ProgressCandidate],
+    distance_to_route_m: float,
+    last_m: float | None,
+    acc_m: float = 0.0,
 ) -> Place:
     """Choose where on the route a fix is, so that progress is continuous.
 
     On a route that crosses, retraces or loops several places are equally near. The first fix takes
-    the earliest; later ones the place that costs least to reach from the last progress, going
-    forward being cheaper than going back.
+    the earliest of these; later ones the place that costs least to reach from the last progress,
+    going forward being cheaper than going back, and near the line cheaper than beside it.
+
+    Args:
+        acc_m: accuracy of the fix, metres: places are told apart no better.
     """
+    near_m = distance_to_route_m + slack_m(acc_m)
     if len(candidates) == 1:  # as on any road that is driven once
         chosen = candidates[0]
     elif last_m is None:
-        chosen = min(candidates, key=lambda c: c.progress_m)
+        near = [c for c in candidates if c.distance_m <= near_m]
+        chosen = min(near or candidates, key=lambda c: c.progress_m)
     else:
-        chosen = min(candidates, key=lambda c: (_cost_m(c.progress_m - last_m), -c.progress_m))
+        chosen = min(
+            candidates,
+            key=lambda c: (
+                _cost_m(c.progress_m - last_m) + _OFF_COST * max(0.0, c.distance_m - near_m),
+                -c.progress_m,
+            ),
+        )
     return Place(
         progress_m=chosen.progress_m,
         distance_m=distance_to_route_m,
         half_width_m=chosen.half_width_m,
     )
+
+
+def slack_m(acc_m: float) -> float:
+    """How much farther than the nearest a place may lie and still be as near, metres."""
+    return SLACK_ACCURACIES * acc_m + SLACK_M
 
 
 def _cost_m(ahead_m: float) -> float:

@@ -192,7 +192,7 @@ def _accept(
     # Progress on a route says nothing of the place on another one, declared later.
     progress_m = track.progress_m if fix.route == track.route else None
     if fix.candidates:
-        place = choose_place(fix.candidates, fix.distance_m, progress_m)
+        place = choose_place(fix.candidates, fix.distance_m, progress_m, fix.acc_m)
         progress_m = place.progress_m
     accepted = Track(last=fix, progress_m=progress_m, route=fix.route)
     step = Step(

@@ -202,6 +202,37 @@ def test_progress_is_continuous_however_the_route_runs(
     assert progress[-1] == pytest.approx(length_m, abs=every_m + 5 * noise_m)
 
 
+@pytest.mark.parametrize("apart_m", [100, 250, 400])
+@pytest.mark.parametrize(("every_m", "noise_m"), [(250.0, 8.0), (1500.0, 15.0)])
+def test_a_road_driven_twice_may_be_drawn_differently_each_time(
+    world: World, apart_m: float, every_m: float, noise_m: float
+) -> None:
+    """There and back on one road that runs between the two lines: each is drawn, or simplified, now
+    on this side of it and now on that, so the nearer one is not always the one that is driven."""
+    road = [offset(HOME, 90, n * 5_000.0) for n in range(9)]
+    there = [offset(p, 0, apart_m / 2 * (-1) ** n) for n, p in enumerate(road)]
+    back = [offset(p, 180, apart_m / 2 * (-1) ** n) for n, p in enumerate(road)]
+    route_id = world.route([*there[:-1], road[-1], *reversed(back[:-1])])
+    rng = random.Random(f"{apart_m} {every_m}")
+    last_m: float | None = None
+    progress = []
+    driving = list(_drive([road[0], road[-1], road[0]], every_m, noise_m, rng))
+    for found in facts(world, route_id, driving):
+        last_m = choose_place(found.candidates, found.distance_m, last_m, 5.0).progress_m
+        progress.append(last_m)
+    for n, at_m in enumerate(progress):
+        assert at_m == pytest.approx(n * every_m, abs=1.4 * every_m + 600)
+
+
+@pytest.mark.parametrize("every_m", [200.0, 1000.0, 2500.0])
+def test_on_a_winding_road_the_nearest_bend_counts(world: World, every_m: float) -> None:
+    """Hairpins 300 m apart: no bend is taken for the one below."""
+    line = [offset(offset(HOME, 0, 300.0 * n), 90, 800.0 * ((n + 1) // 2 % 2)) for n in range(20)]
+    progress = driven(world, line, every_m=every_m, noise_m=8.0)
+    for n, at_m in enumerate(progress):
+        assert at_m == pytest.approx(n * every_m, abs=100)
+
+
 def beside(line: Sequence[Point], share: float, metres: float) -> Point:
     """A place square to the left of a straight line."""
     foot = along(line[0], line[1], share)

@@ -128,6 +128,26 @@ def test_later_ones_the_place_that_is_cheapest_to_reach(last_m: float, chosen_m:
     assert choose_place([cand(1000), cand(9000)], 0, last_m).progress_m == chosen_m
 
 
+@pytest.mark.parametrize(
+    ("off_m", "last_m", "chosen_m"),
+    [(0, 900, 1000), (300, 900, 1000), (450, 900, 1000), (450, 5800, 6000), (450, 700, 1000)],
+)
+def test_the_pass_that_goes_on_is_kept_though_the_other_is_nearer(
+    off_m: float, last_m: float, chosen_m: float
+) -> None:
+    drawn_beside, nearest = cand(1000, off_m + 10), cand(6000, 10)
+    chosen = choose_place([drawn_beside, nearest], 10, last_m)
+    assert (chosen.progress_m, chosen.distance_m) == (chosen_m, 10)
+
+
+def test_a_few_metres_more_to_drive_are_no_reason_to_leave_the_nearest_place() -> None:
+    assert choose_place([cand(1000, 300), cand(2200, 10)], 10, 950).progress_m == 2200
+
+
+def test_the_first_fix_is_not_where_the_line_is_only_near() -> None:
+    assert choose_place([cand(1000, 300), cand(9000, 10)], 10, None).progress_m == 9000
+
+
 def test_where_two_legs_meet_the_narrower_counts_in_any_order() -> None:
     wide, narrow = cand(1000, 20, 5000), cand(1000, 20, 300)
     assert merge_candidates([wide, narrow]) == merge_candidates([narrow, wide]) == (narrow,)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from tracker.db.arrays import numbers
 from tracker.model import FixFacts, ProgressCandidate, ZoneHit
-from tracker.routes import merge_candidates
+from tracker.routes import DRAWN_M, merge_candidates, slack_m
 from tracker.track import FixPosition
 
 # The fixes of a batch, each with its point, its point in the plane of the pieces, and the planar
@@ -194,10 +194,6 @@ NEAR_M = 1_000.0
 """Radius of the first look: the usual half-width of a corridor. Wider finds more pieces to measure,
 narrower sends more fixes to the second look."""
 
-SLACK_ACCURACIES = 3.0
-SLACK_M = 50.0
-"""Places within three accuracies and two carriageways of the nearest may be the one meant."""
-
 
 class Wanted(Struct, frozen=True, kw_only=True):
     """A fix to be looked at: on which route, where, and when (for zones that come and go).
@@ -251,7 +247,8 @@ def _ask(
 
 
 def _slack_m(position: FixPosition) -> float:
-    return SLACK_ACCURACIES * position.acc_m + SLACK_M
+    """How much farther off than the nearest a place may be the one meant."""
+    return slack_m(position.acc_m) + DRAWN_M
 
 
 def _facts(wanted: Wanted, answer: Answer) -> FixFacts:
