@@ -384,9 +384,9 @@ def _may_weigh_otherwise(case: Case) -> bool:
     after the arrival on whether telemetry was there.
     """
     acted = case.from_ms is None or case.from_ms >= db.FOREVER_MS
-    heard = any(a.finding.code in _HEARD for a in case.anomalies.values())
-    arrived = case.file.plan.arrived_ms is not None
-    return bool(case.changed) or acted or heard or arrived or case.former is None
+    if case.changed or acted or case.former is None or case.file.plan.arrived_ms is not None:
+        return True
+    return any(a.finding.code in _HEARD for a in case.anomalies.values())
 
 
 _HEARD = frozenset({"silence", "unauthorised_stop"})
@@ -476,7 +476,9 @@ def save(conn: Connection, batch: Judging) -> None:
 
 
 def _standing(delivery_id: UUID, case: Case, now_ms: int) -> out.Standing:
-    clocks = (*case.judged.clocks, *(t for t in _dark_ms(case) if t > now_ms))
+    clocks = case.judged.clocks
+    if case.anomalies:
+        clocks = (*clocks, *(t for t in _dark_ms(case) if t > now_ms))
     return out.Standing(
         delivery_id=delivery_id,
         next_clock_ms=min(clocks, default=None),
