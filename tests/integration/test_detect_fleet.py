@@ -296,6 +296,12 @@ def test_dead_zones_are_learnt_and_lower_what_comes_after(world: World) -> None:
     }
     steps = ["low", "medium", "high"]
     assert steps.index(after["severity"]) == steps.index(before["severity"]) - 1
+
+    # Beside stronger silences it is one more of them: alone it says what it lacks.
+    alone = world.device()
+    delivery = world.delivery([alone])
+    world.store(silent(world, alone, 7, 3))
+    world.judge(now=at(8 * 1440))
     (risk,) = world.conn.execute(
         "SELECT reasons FROM risk_assessments WHERE delivery_id = %s ORDER BY id DESC LIMIT 1",
         (delivery.id,),
