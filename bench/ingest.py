@@ -2,7 +2,7 @@
 
 The floor is the storing stage alone: decode, MAC, unique insert, received numbers, marks, acks, no
 evaluation. It is set against the same storing while ``tracker evaluate`` judges beside, as the
-product runs (full): storing waits whenever a delivery has not been settled for three seconds, and
+product runs (full): storing waits whenever a delivery has not been settled for ten seconds, and
 the clock runs until every one is. Both have the whole machine; in the floor nobody uses what
 evaluation would, so the CPU per record of both is told too. They take turns, and medians count. The
 first round of all devices is stored before, not measured. Both stages in turns in one process show
