@@ -2,6 +2,9 @@
 
 Woken by NOTIFY, and looking by itself every second, since a notification lost with a connection
 must not leave a delivery unjudged. Any number may run: each takes what no other holds.
+
+Deliveries with an event, or that a person has acted on, come in batches of their own between the
+others: a cut seal must not wait behind thousands of positions.
 """
 
 from __future__ import annotations
@@ -80,40 +83,56 @@ class Evaluator:
         judged_since = 0
         while not self._stop.is_set():
             began_s = time.monotonic()
+            urgent = self.judge_batch(work, urgent=True)
             judged = self.judge_batch(work)
-            judged_since += judged
+            judged_since += urgent + judged
             if judged_since >= TIDY_AFTER:
                 tidy_marks(work)
                 judged_since = 0
-            if not judged:
+            if not judged and not urgent:
                 for _ in ears.notifies(timeout=LOOK_AGAIN_S, stop_after=1):
                     pass
             elif judged < self._settings.evaluate_batch:
                 self._stop.wait(max(0.0, PACE_S - (time.monotonic() - began_s)))
 
-    def judge_batch(self, conn: psycopg.Connection[Any]) -> int:
+    def judge_batch(self, conn: psycopg.Connection[Any], *, urgent: bool = False) -> int:
         """Judge one batch; if that fails, find the delivery that it fails on."""
         try:
-            return self._judge(conn, self._settings.evaluate_batch)
+            return self._judge(conn, self._settings.evaluate_batch, urgent=urgent)
         except psycopg.OperationalError:
             raise
         except Exception:
             log.exception("batch not judged, judging its deliveries one by one")
-            return self._judge_singly(conn)
+            return self._judge_singly(conn, urgent=urgent)
 
     @BATCH_SECONDS.time()
-    def _judge(self, conn: psycopg.Connection[Any], limit: int, only: UUID | None = None) -> int:
+    def _judge(
+        self,
+        conn: psycopg.Connection[Any],
+        limit: int,
+        only: UUID | None = None,
+        *,
+        urgent: bool = False,
+    ) -> int:
         while len(self._memory) > REMEMBERED:
             del self._memory[next(iter(self._memory))]
         with conn.transaction():
-            judged = judge(conn, now=datetime.now(UTC), limit=limit, only=only, memory=self._memory)
+            judged = judge(
+                conn,
+                now=datetime.now(UTC),
+                limit=limit,
+                only=only,
+                memory=self._memory,
+                urgent=urgent,
+            )
         JUDGED.inc(judged)
         return judged
 
-    def _judge_singly(self, conn: psycopg.Connection[Any]) -> int:
+    def _judge_singly(self, conn: psycopg.Connection[Any], *, urgent: bool) -> int:
         rows = conn.execute(
-            "SELECT delivery_id FROM dirty GROUP BY 1 ORDER BY min(marked_at) LIMIT %s",
-            (self._settings.evaluate_batch,),
+            "SELECT delivery_id FROM dirty WHERE urgent OR NOT %s"
+            " GROUP BY 1 ORDER BY min(marked_at) LIMIT %s",
+            (urgent, self._settings.evaluate_batch),
         ).fetchall()
         return sum(self._judge_one(conn, row[0]) for row in rows)
 

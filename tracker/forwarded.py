@@ -146,6 +146,7 @@ def _new_record(one: _Sent) -> NewRecord:
         body=one.body,
         message=None,
         shown=_in_our_words(record),
+        urgent=record.evt is not None,
     )
 
 

@@ -170,6 +170,7 @@ class Judging:
     limits: Limits
     limit: int
     only: UUID | None = None
+    urgent: bool = False
     memory: Memory = field(default_factory=dict)
     cases: dict[UUID, Case] = field(default_factory=dict)
     records: list[StoredRecord] = field(default_factory=list)
@@ -194,7 +195,7 @@ class Judging:
 
 def claim(conn: Connection, batch: Judging) -> None:
     """Take marked deliveries, with their plans: known ones if no act has changed them since."""
-    claims = db.claim(conn, batch.limit, batch.only)
+    claims = db.claim(conn, batch.limit, batch.only, urgent=batch.urgent)
     known = {c.delivery_id: _known(batch, c) for c in claims}
     missing = [id_ for id_, remembered in known.items() if remembered is None]
     read = db.case_files(conn, missing) if missing else {}

@@ -92,17 +92,20 @@ def judge(
     limits: Limits | None = None,
     only: UUID | None = None,
     memory: Memory | None = None,
+    urgent: bool = False,
 ) -> int:
     """Stage 2 for up to ``limit`` deliveries (or one, ``only``); how many it judged.
 
-    ``now`` is the one clock of the batch. ``memory``: what the caller remembers of earlier
-    batches; the database is asked whether it still holds.
+    ``now`` is the one clock of the batch. ``urgent``: only deliveries that are not to wait.
+    ``memory``: what the caller remembers of earlier batches; the database is asked whether it still
+    holds.
     """
     batch = Judging(
         now=now,
         limits=limits or Limits(),
         limit=limit,
         only=only,
+        urgent=urgent,
         memory={} if memory is None else memory,
     )
     judging.claim(conn, batch)

@@ -397,6 +397,7 @@ def _new_record(batch: Storing, arrived: Arrived, record: Record) -> NewRecord:
         message=None if alone else message_of(batch, source),
         topic=source.incoming.topic if alone else None,
         trailer=source.incoming.payload[len(arrived.body) :] if alone else None,
+        urgent=record.evt is not None,
     )
 
 

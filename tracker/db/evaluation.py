@@ -56,8 +56,12 @@ class Claim(Struct, frozen=True):
     plan_no: int
 
 
-def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]:
+def claim(
+    conn: Connection, limit: int, only: UUID | None = None, *, urgent: bool = False
+) -> list[Claim]:
     """Take deliveries that are marked, the longest waiting first, and take their marks.
+
+    ``urgent``: only of those with an urgent mark, which have an index of their own.
 
     The row lock on the delivery's state is the lease: it ends with the transaction, however that
     ends. Marks are deleted by one statement, whose snapshot holds exactly the marks it deletes:
@@ -65,11 +69,12 @@ def claim(conn: Connection, limit: int, only: UUID | None = None) -> list[Claim]
     its marks and is not judged: its records are archived; what is left would show nothing.
     """
     ids = conn.execute(
-        """
+        f"""
         SELECT s.delivery_id
         FROM (
             SELECT delivery_id, min(marked_at) AS since FROM dirty
-            WHERE %(only)s::uuid IS NULL OR delivery_id = %(only)s
+            WHERE {"urgent" if urgent else "true"}
+              AND (%(only)s::uuid IS NULL OR delivery_id = %(only)s)
             GROUP BY delivery_id ORDER BY since, delivery_id
         ) m
         CROSS JOIN LATERAL (  -- one by one, until there are enough: never the whole table

@@ -17,11 +17,13 @@ def mark_dirty(
     """Have the deliveries judged again, from t* ``from_t`` on (None: from their start).
 
     Use it for whatever detection depends on: acts of people, routes, zones, bindings. The
-    evaluator is notified when the caller's transaction commits.
+    evaluator is notified when the caller's transaction commits. One delivery alone is urgent: the
+    person who did something to it waits to see what comes of it.
     """
     ids = [str(i) for i in delivery_ids]
     conn.execute(
-        "INSERT INTO dirty (delivery_id, from_t) SELECT unnest(%s::uuid[]), %s", (ids, from_t)
+        "INSERT INTO dirty (delivery_id, from_t, urgent) SELECT unnest(%s::uuid[]), %s, %s",
+        (ids, from_t, len(ids) == 1),
     )
     conn.execute("SELECT pg_notify(%s, '')", (DIRTY_CHANNEL,))
 

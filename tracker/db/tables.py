@@ -583,13 +583,16 @@ class Dirty(Base):
     """A delivery with records or acts not yet judged, from the time t* on (empty: from its start).
 
     Append only, so that storing never waits for judging; a delivery is settled when it has none.
+    ``urgent``: an event, or a person's act, which routine positions must not keep waiting.
     """
 
     __tablename__ = "dirty"
+    __table_args__ = (Index("ix_dirty_urgent", "delivery_id", postgresql_where=text("urgent")),)
     delivery_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     from_t: Mapped[datetime | None]
     marked_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    urgent: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class DeliveryState(Base):

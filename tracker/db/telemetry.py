@@ -41,7 +41,8 @@ class NewRecord(Struct, frozen=True, kw_only=True, gc=False):
 
     ``message``: the index of the signed message that it came in with others. If it came alone,
     ``topic`` and ``trailer`` are what that message held besides the body. ``shown``: what to show
-    as the device's newest record where the body is not in our own words.
+    as the device's newest record where the body is not in our own words. ``urgent``: it tells of an
+    event.
     """
 
     device_no: int
@@ -57,6 +58,7 @@ class NewRecord(Struct, frozen=True, kw_only=True, gc=False):
     topic: str | None = None
     trailer: bytes | None = None
     shown: bytes | None = None
+    urgent: bool = False
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -416,6 +418,7 @@ def mark_touched(conn: psycopg.Connection[Any], records: Sequence[NewRecord]) ->
     """
     timed: dict[int, tuple[int, int]] = {}
     timeless: set[int] = set()
+    urgent = {r.device_no for r in records if r.urgent}
     for r in records:
         if r.t_ms is not None:
             low, high = timed.get(r.device_no, (r.t_ms, r.t_ms))
@@ -424,17 +427,21 @@ def mark_touched(conn: psycopg.Connection[Any], records: Sequence[NewRecord]) ->
             timeless.add(r.device_no)
     if not timed and not timeless:
         return
-    _mark(conn, timed, timeless)
+    _mark(conn, timed, timeless, urgent)
     conn.execute("SELECT pg_notify(%s, '')", (DIRTY_CHANNEL,))
 
 
 def _mark(
-    conn: psycopg.Connection[Any], timed: Mapping[int, tuple[int, int]], timeless: set[int]
+    conn: psycopg.Connection[Any],
+    timed: Mapping[int, tuple[int, int]],
+    timeless: set[int],
+    urgent: set[int],
 ) -> None:
     conn.execute(
         """
-        INSERT INTO dirty (delivery_id, from_t)
-        SELECT b.delivery_id, to_timestamp(min(t.low) / 1000.0::float8)
+        INSERT INTO dirty (delivery_id, from_t, urgent)
+        SELECT b.delivery_id, to_timestamp(min(t.low) / 1000.0::float8),
+               bool_or(b.device_no = ANY(%(urgent)s::int[]))
         FROM unnest(%(no)s::int[], %(low)s::bigint[], %(high)s::bigint[])
              AS t (device_no, low, high)
         JOIN bindings b USING (device_no)
@@ -443,15 +450,17 @@ def _mark(
           AND (b.bound_to IS NULL OR b.bound_to >= to_timestamp(t.low / 1000.0::float8))
         GROUP BY b.delivery_id
         UNION ALL
-        SELECT DISTINCT b.delivery_id, NULL::timestamptz
+        SELECT b.delivery_id, NULL::timestamptz, bool_or(b.device_no = ANY(%(urgent)s::int[]))
         FROM bindings b
         WHERE b.device_no = ANY(%(timeless)s::int[]) AND b.bound_from IS NOT NULL
+        GROUP BY b.delivery_id
         """,
         {
             "no": numbers(timed),
             "low": numbers([low for low, _ in timed.values()]),
             "high": numbers([high for _, high in timed.values()]),
             "timeless": numbers(sorted(timeless)),
+            "urgent": numbers(sorted(urgent)),
         },
     )
 
