@@ -37,14 +37,14 @@ FULL = Scale()
 QUICK = Scale(
     devices=2_500,
     deliveries=500,
-    rounds=8,
-    turns=3,
-    repeats=3,
-    cost_sizes=(200, 1_000, 5_000),
+    rounds=6,
+    turns=2,
+    repeats=1,
+    cost_sizes=(50, 500, 2_000),
     cost_rate=1_500,
-    cost_s=1.5,
-    latency_s=3.5,
-    latency_tries=2,
+    cost_s=1.0,
+    latency_s=3.0,
+    latency_tries=1,
 )
 
 
