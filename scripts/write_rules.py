@@ -14,32 +14,10 @@ import msgspec
 from tracker.anomalies import RULES
 from tracker.detectors import limits
 from tracker.detectors.base import Rule
-from tracker.detectors.limits import Limits
+from tracker.detectors.limits import Limits, rules_of
 from tracker.model import Basis
 
 TARGET = Path(__file__).parent.parent / "docs" / "rules.md"
-
-THRESHOLDS = {
-    "route_deviation": "deviation_",
-    "wrong_direction": "wrong_direction_",
-    "checkpoint_missed": "checkpoint_",
-    "unauthorised_stop": "stop_",
-    "seal_fault": "fault_",
-    "unauthorised_unlock": "wrong_pins",
-    "battery_low": "battery_",
-    "power_cut": "power_",
-    "identity_conflict": ("identity_", "two_places_"),
-    "sequence_gap": "sequence_gap_",
-    "arrival_mismatch": ("arrival_", "legal_speed_"),
-    "separation": "separation_",
-    "rendezvous": "rendezvous_",
-    "jamming": ("jam_", "area_jam_"),
-    "spoofing_suspected": "spoof_",
-    "silence": ("silence_", "legal_speed_", "dead_zone_"),
-    "late_risk": ("break_", "day_", "lane_"),
-    "non_arrival": "enquiry_",
-}
-"""Rules with thresholds, by the beginnings of their names in `Limits`."""
 
 BASES = {
     Basis.DATA: "the delivery's own records",
@@ -82,14 +60,13 @@ def section(rule: Rule) -> Iterator[str]:
     yield f"- EAEU code: {rule.eaeu_code or 'none'}\n"
     yield f"- severity: {rule.severity.value}\n"
     yield f"- depends on: {BASES[rule.basis]}\n"
-    prefix = THRESHOLDS.get(rule.code)
-    if prefix is None:
-        return
     why, defaults = reasons(), msgspec.to_builtins(Limits())
+    own = [name for name in defaults if rule.code in rules_of(name)]
+    if not own:
+        return
     yield "\n| threshold | default | reason |\n|---|---|---|\n"
-    for name, value in defaults.items():
-        if name.startswith(prefix):
-            yield f"| `{name}` | {value:g} | {why[name]} |\n"
+    for name in own:
+        yield f"| `{name}` | {defaults[name]:g} | {why[name]} |\n"
 
 
 def render() -> str:

@@ -88,6 +88,8 @@ def test_the_names_say_what_may_be_set(world: ApiWorld) -> None:  # noqa: F811
     names = {i["name"]: i for i in world.get("/settings/limits/names")["items"]}
     assert set(names) == set(Limits.__struct_fields__)
     assert (names["stop_radius_m"]["default"], names["stop_radius_m"]["most"]) == (150, 50_000)
+    assert names["stop_radius_m"]["codes"] == ["unauthorised_stop"]
+    assert names["legal_speed_kmh"]["codes"] == ["arrival_mismatch", "silence"]
 
 
 def test_the_narrowest_scope_is_in_force_for_a_delivery(world: ApiWorld) -> None:  # noqa: F811

@@ -31,7 +31,7 @@ from tracker.db.connect import raw
 from tracker.db.reading import Page, decode_cursor, int64
 from tracker.db.users import CurrentUser
 from tracker.deliveries import BACKDATING_SETTING
-from tracker.detectors.limits import Limits, bounds_of, checked, version_of
+from tracker.detectors.limits import Limits, bounds_of, checked, rules_of, version_of
 from tracker.errors import FieldError, Invalid, NotFound
 from tracker.model import from_ms, to_ms
 from tracker.settings import Settings
@@ -114,7 +114,16 @@ def list_names(user: Annotated[CurrentUser, may("settings.read")]) -> Listed[Lim
     items = []
     for name, value in msgspec.to_builtins(Limits()).items():
         least, most, unit = bounds_of(name)
-        items.append(LimitName(name=name, default=value, least=least, most=most, unit=unit))
+        items.append(
+            LimitName(
+                name=name,
+                codes=rules_of(name),
+                default=value,
+                least=least,
+                most=most,
+                unit=unit,
+            )
+        )
     return Listed(items=items)
 
 

@@ -176,6 +176,34 @@ OF_THEIR_OWN: Mapping[str, tuple[float, float, str]] = {
 """Thresholds with other bounds than their unit's."""
 
 
+RULES_WITH: Mapping[str, str | tuple[str, ...]] = {
+    "route_deviation": "deviation_",
+    "wrong_direction": "wrong_direction_",
+    "checkpoint_missed": "checkpoint_",
+    "unauthorised_stop": "stop_",
+    "seal_fault": "fault_",
+    "unauthorised_unlock": "wrong_pins",
+    "battery_low": "battery_",
+    "power_cut": "power_",
+    "identity_conflict": ("identity_", "two_places_"),
+    "sequence_gap": "sequence_gap_",
+    "arrival_mismatch": ("arrival_", "legal_speed_"),
+    "separation": "separation_",
+    "rendezvous": "rendezvous_",
+    "jamming": ("jam_", "area_jam_"),
+    "spoofing_suspected": "spoof_",
+    "silence": ("silence_", "legal_speed_", "dead_zone_"),
+    "late_risk": ("break_", "day_", "lane_"),
+    "non_arrival": "enquiry_",
+}
+"""Rules with thresholds, by the beginnings of their names."""
+
+
+def rules_of(name: str) -> list[str]:
+    """The codes of the rules that a threshold belongs to."""
+    return [code for code, beginnings in RULES_WITH.items() if name.startswith(beginnings)]
+
+
 def bounds_of(name: str) -> tuple[float, float, str]:
     """(least, most, unit) of a threshold."""
     if name in OF_THEIR_OWN:

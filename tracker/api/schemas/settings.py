@@ -84,9 +84,10 @@ class LimitSettingMade(LimitSettingOut):
 
 
 class LimitName(Answer):
-    """A threshold: its published value and what it may be set to."""
+    """A threshold: its published value, what it may be set to, the codes of the rules it is of."""
 
     name: str
+    codes: list[str]
     default: float
     least: float
     most: float

@@ -1,5 +1,6 @@
 // Thresholds of detection: what was set so far, and a form to set one from a time on.
 import { all, api, el, failed, fromLocalField, number, role, t, time, toLocalField } from "./core.js";
+import { anomalyName } from "./words.js";
 
 const form = document.getElementById("set");
 const state = form.querySelector(".form-state");
@@ -36,6 +37,16 @@ function say(kind, message) {
   state.textContent = message;
 }
 
+// Thresholds by the rule they are of; those of several rules stand with the first.
+function grouped(items) {
+  const groups = new Map();
+  for (const one of items) {
+    const title = one.codes.length ? anomalyName(one.codes[0]) : t("Other thresholds");
+    groups.set(title, [...(groups.get(title) ?? []), el("option", { value: one.name }, one.name)]);
+  }
+  return [...groups].map(([title, options]) => el("optgroup", { label: title }, options));
+}
+
 function choose() {
   const one = names.get(form.elements.name.value);
   document.getElementById("bounds").textContent = one
@@ -49,7 +60,7 @@ async function start() {
   const { items } = await api("/settings/limits/names");
   names = new Map(items.map((one) => [one.name, one]));
   form.elements.scope.append(...SCOPES.map((scope) => el("option", { value: scope }, scopeName(scope))));
-  form.elements.name.append(...items.map((one) => el("option", { value: one.name }, one.name)));
+  form.elements.name.append(...grouped(items));
   form.elements.from.value = toLocalField(new Date());
   document.getElementById("set-card").hidden = false;
   choose();
