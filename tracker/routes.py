@@ -221,6 +221,8 @@ SLACK_ACCURACIES = 3.0
 SLACK_M = 50.0
 """Places within three accuracies and two carriageways of the nearest are as near as it is."""
 
+MOST_SLACK_M = 20_000_000.0
+
 DRAWN_M = 400.0
 """A line that is drawn by hand, or simplified, lies so far beside the road: where it comes by twice
 and the passes are not drawn alike, the one that is driven need not be the nearest."""
@@ -303,8 +305,12 @@ def choose_place(
 
 
 def slack_m(acc_m: float) -> float:
-    """How much farther than the nearest a place may lie and still be as near, metres."""
-    return SLACK_ACCURACIES * acc_m + SLACK_M
+    """How much farther than the nearest a place may lie and still be as near, metres.
+
+    A device may state any accuracy, even one that overflows when tripled: half-way round the globe
+    is the most that it can mean.
+    """
+    return min(SLACK_ACCURACIES * acc_m + SLACK_M, MOST_SLACK_M)
 
 
 def _cost_m(ahead_m: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -45,10 +46,11 @@ class Decided:
 def confirm(session: WriteSession, delivery: Delivery, body: ArrivalIn, at: datetime) -> Decided:
     """Decide on the control of a delivery whose arrival is being confirmed at ``at``."""
     officer = store.least_loaded_officer(session, delivery.destination_post)
+    found = contradictions(_facts(session, delivery, body, at))
     return Decided(
-        corridor=_corridor(session, delivery, body),
+        corridor=_corridor(session, delivery, body, found),
         officer=officer,
-        found=contradictions(_facts(session, delivery, body, at)),
+        found=found,
         warnings=[] if officer else [_no_officer(delivery.destination_post)],
     )
 
@@ -57,9 +59,17 @@ def _no_officer(post: str) -> FieldError:
     return FieldError(("officer",), f"post {post} has no officer; create one: POST /api/v1/users")
 
 
-def _corridor(session: WriteSession, delivery: Delivery, body: ArrivalIn) -> Corridor:
-    """By the newest assessment, and by what the officer sees on the seals now."""
+_ELSEWHERE = frozenset({"seal_state", "position_far"})
+"""Contradictions by which telemetry does not bear an arrival out, as `arrival_mismatch` says."""
+
+
+def _corridor(
+    session: WriteSession, delivery: Delivery, body: ArrivalIn, found: Iterable[Contradiction]
+) -> Corridor:
+    """By the newest assessment, and by what the officer sees, and telemetry does not, now."""
     seen = {INDICATOR_OF_STATE[s.state] for s in body.seals if s.state in INDICATOR_OF_STATE}
+    if any(one.code in _ELSEWHERE for one in found):
+        seen.add("arrival_mismatch")
     newest = newest_assessment(raw(session), delivery.id)
     if newest is not None:
         level = newest["level"]

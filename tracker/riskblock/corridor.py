@@ -74,7 +74,9 @@ PROFILES: Final = (
     Profile(
         code="KZ-ND-02",
         area="whereabouts of the goods",
-        indicators=frozenset({"border_exit", "non_arrival", "identity_conflict"}),
+        indicators=frozenset(
+            {"border_exit", "non_arrival", "identity_conflict", "arrival_mismatch"}
+        ),
         measures=("call_driver", "dispatch_mobile_group", "partial_inspection"),
     ),
     Profile(
