@@ -247,8 +247,11 @@ def _again(reason: Reason, place: int) -> Reason:
     """A reason for what stronger ones have said; its text tells why it weighs little."""
     if place == 0:
         return reason
-    repeat = structs.replace(reason, params={**reason.params, "again": float(place)})
-    return _with(repeat, reason.contribution * REPEAT**place)
+    return structs.replace(
+        reason,
+        contribution=reason.contribution * REPEAT**place,
+        params={**reason.params, "again": float(place)},
+    )
 
 
 def _together(reasons: list[Reason]) -> tuple[float, str]:
@@ -277,14 +280,7 @@ def _ordered(reasons: list[Reason]) -> tuple[Reason, ...]:
 
 
 def _with(reason: Reason, contribution: float) -> Reason:
-    return Reason(
-        indicator=reason.indicator,
-        family=reason.family,
-        weight=reason.weight,
-        contribution=contribution,
-        anomaly_id=reason.anomaly_id,
-        params=reason.params,
-    )
+    return structs.replace(reason, contribution=contribution)
 
 
 # ---------------------------------------------------------------- words

@@ -30,9 +30,14 @@ MOST_LATER = 500
 the hole is one. More than a device sends in several messages, so that a backlog that is sent newest
 first hides nothing."""
 
+WITH_HOLES: LiteralString = """
+NOT isempty(r.received) AND r.received <> int8multirange(int8range(1, upper(r.received)))
+"""
+"""Of a row ``r`` of ``device_received``: its numbers are not one range from 1."""
+
 # holes_of: of each generation of a bound device that has holes, each hole with its neighbours in
 # time and the moment since which it is one. A lower neighbour of the first hole there cannot be.
-_OF: LiteralString = """
+_OF: LiteralString = f"""
 WITH bound AS (
     SELECT b.delivery_id, b.device_no, d.id AS device, min(b.bound_from) AS since,
            max(coalesce(b.bound_to, 'infinity')) AS until
@@ -48,8 +53,7 @@ WITH bound AS (
     JOIN device_received r USING (device_no)
     CROSS JOIN LATERAL (SELECT r.device_no, r.gen) AS n
     CROSS JOIN LATERAL unnest(r.received) AS g
-    WHERE NOT isempty(r.received)
-      AND r.received <> int8multirange(int8range(1, upper(r.received)))
+    WHERE {WITH_HOLES}
     WINDOW w AS (PARTITION BY n.device_no, n.gen ORDER BY lower(g))
 ), holes AS (
     SELECT device_no, gen, min(reached) AS first, max(low) - 1 AS last,

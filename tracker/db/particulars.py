@@ -12,16 +12,15 @@ import psycopg
 from msgspec import Struct
 
 from tracker.db.arrays import numbers
+from tracker.db.holes import WITH_HOLES
 
 Connection = psycopg.Connection[Any]
 
-# particulars: numbers with holes are those that are not one range from 1.
-_OF: LiteralString = """
+_OF: LiteralString = f"""
 SELECT n.no,
        EXISTS (
            SELECT FROM device_received r
-           WHERE r.device_no = n.no AND NOT isempty(r.received)
-             AND r.received <> int8multirange(int8range(1, upper(r.received)))
+           WHERE r.device_no = n.no AND {WITH_HOLES}
        ),
        EXISTS (SELECT FROM refusals r WHERE r.device_no = n.no),
        (SELECT count(*) FROM bindings b WHERE b.device_no = n.no) > 1

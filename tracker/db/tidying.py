@@ -15,6 +15,7 @@ from uuid import UUID
 import psycopg
 from msgspec import Struct
 
+from tracker.clocks import FUTURE_MS
 from tracker.db import quarantine, traces
 from tracker.db.partitions import DEFAULT
 from tracker.db.retention import let_go, weeks
@@ -25,7 +26,7 @@ LOCK = 7238249
 BATCH = 10_000
 """Rows deleted in one transaction: a moment, so that nobody waits for it."""
 
-CLOCK_AHEAD = timedelta(minutes=5)
+CLOCK_AHEAD = timedelta(milliseconds=FUTURE_MS)
 """A record may say that it was made so long after it was received."""
 
 
