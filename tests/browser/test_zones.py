@@ -27,6 +27,15 @@ def _zone(people: People, name: str, **more: Any) -> str:
     return code
 
 
+def _changing(visit: Visit, people: People, code: str) -> Page:
+    """The form of a change of a zone, as an administrator opens it."""
+    visit.log_in(people.admin())
+    page = visit.page(f"/zones?lang=en&zone={code}")
+    page.wait_for_selector(MAP)
+    page.get_by_role("button", name="Change").click()
+    return page
+
+
 def _versions(people: People, code: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = people.customs.get(f"/zones/{code}/versions")["items"]
     return found
@@ -176,10 +185,7 @@ def test_a_zone_is_changed_from_a_time_on_and_the_history_tells(
     visit: Visit, people: People
 ) -> None:
     code = _zone(people, "changed")
-    visit.log_in(people.admin())
-    page = visit.page(f"/zones?lang=en&zone={code}")
-    page.wait_for_selector(MAP)
-    page.get_by_role("button", name="Change").click()
+    page = _changing(visit, people, code)
     _type_outline(page, [[76.0, 43.0], [76.2, 43.0], [76.2, 43.2], [76.0, 43.2]])
     expect(page.locator("#outline-state")).to_contain_text("km²")
     page.locator("#form [name=kind]").select_option("restricted")
@@ -200,10 +206,7 @@ def test_a_change_that_came_between_is_told_and_nothing_is_lost(
     visit: Visit, people: People
 ) -> None:
     code = _zone(people, "contested")
-    visit.log_in(people.admin())
-    page = visit.page(f"/zones?lang=en&zone={code}")
-    page.wait_for_selector(MAP)
-    page.get_by_role("button", name="Change").click()
+    page = _changing(visit, people, code)
     page.get_by_label("Longest stop, minutes").fill("30")
     other = {
         "name": names("Theirs"),

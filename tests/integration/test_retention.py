@@ -47,7 +47,7 @@ def trip(world: World, *, status: str = "completed", n: int = 5) -> SeededDelive
     delivery = world.delivery([device], released=OLD)
     records = [record(i, OLD + timedelta(minutes=i), 76 + i / 100, 43.5) for i in range(1, n + 1)]
     world.store([world.message(device, r, received=OLD + timedelta(hours=1)) for r in records])
-    end(world, delivery, OLD + timedelta(hours=2), status)
+    world.end(delivery, OLD + timedelta(hours=2), status)
     world.judge(now=OLD + timedelta(hours=2))
     settle(world)
     return delivery
@@ -55,17 +55,6 @@ def trip(world: World, *, status: str = "completed", n: int = 5) -> SeededDelive
 
 def settle(world: World) -> None:
     world.conn.execute("UPDATE alerts SET status = 'resolved', finding = 'explained'")
-
-
-def end(world: World, delivery: SeededDelivery, at: datetime, status: str) -> None:
-    world.conn.execute(
-        "UPDATE bindings SET bound_to = %s, released = true WHERE delivery_id = %s",
-        (at, delivery.id),
-    )
-    world.conn.execute(
-        "UPDATE deliveries SET status = %s, arrived_at = %s WHERE id = %s",
-        (status, at, delivery.id),
-    )
 
 
 def count(world: World, what: str = "telemetry") -> int:
@@ -123,7 +112,7 @@ def test_what_was_found_stands_though_its_records_are_gone(world: World, tmp_pat
     received = OLD + timedelta(hours=3)
     records = [record(n, OLD + timedelta(minutes=m), 76.0, 43.5) for n, m in ((1, 1), (2, 60))]
     world.store([world.message(device, r, received=received) for r in records])
-    end(world, delivery, OLD + timedelta(hours=2), "completed")
+    world.end(delivery, OLD + timedelta(hours=2), "completed")
     world.judge(now=received)
     found = world.anomalies(delivery)
     assert {a["code"] for a in found} == {"silence"}
@@ -182,7 +171,7 @@ def test_records_of_cases_stay_where_they_are_until_the_case_is_over(
 
 def test_a_delivery_that_ended_lately_stays_whole(world: World, tmp_path: Path) -> None:
     delivery = trip(world)
-    end(world, delivery, NOW - timedelta(days=5), "completed")
+    world.end(delivery, NOW - timedelta(days=5), "completed")
     assert archiving.run(world.conn, settings(world, tmp_path), NOW) == []
     assert count(world) == 5
 
@@ -218,7 +207,7 @@ def signed_trip(world: World, status: str, secret: bytes = b"k" * 32) -> tuple[s
     payloads = [sign(body, topic, Key(kid="1", secret=secret)) for body in bodies]
     received_ms = to_ms(OLD + timedelta(hours=1))
     world.store([Incoming(topic=topic, payload=p, received_ms=received_ms) for p in payloads])
-    end(world, delivery, OLD + timedelta(hours=2), status)
+    world.end(delivery, OLD + timedelta(hours=2), status)
     world.judge(now=OLD + timedelta(hours=2))
     settle(world)
     return device, payloads

@@ -69,14 +69,7 @@ def end(
     status: str = "completed",
     when: datetime = START + timedelta(hours=3),
 ) -> None:
-    world.conn.execute(
-        "UPDATE bindings SET bound_to = %s, released = true WHERE delivery_id = %s",
-        (when, delivery.id),
-    )
-    world.conn.execute(
-        "UPDATE deliveries SET status = %s, arrived_at = %s WHERE id = %s",
-        (status, when, delivery.id),
-    )
+    world.end(delivery, when, status)
     world.conn.execute(
         "UPDATE alerts SET status = 'resolved', finding = 'explained' WHERE delivery_id = %s",
         (delivery.id,),

@@ -150,6 +150,17 @@ class World:
         )
         return SeededDelivery(id=id_, route_id=route, devices=names)
 
+    def end(self, delivery: SeededDelivery, when: datetime, status: str) -> None:
+        """A delivery is over: its devices are off it from then on."""
+        self.conn.execute(
+            "UPDATE bindings SET bound_to = %s, released = true WHERE delivery_id = %s",
+            (when, delivery.id),
+        )
+        self.conn.execute(
+            "UPDATE deliveries SET status = %s, arrived_at = %s WHERE id = %s",
+            (status, when, delivery.id),
+        )
+
     # -------------------------------------------------------- records
 
     def message(
