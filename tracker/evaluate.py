@@ -20,6 +20,7 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Histogram
 
+from tracker.db import workers
 from tracker.db.evaluation import record_fault
 from tracker.db.marks import DIRTY_CHANNEL, tidy_marks
 from tracker.exporter import exported_metrics
@@ -41,6 +42,10 @@ REMEMBERED = 60_000
 TIDY_AFTER = 20_000
 """Deliveries judged, whose marks are then dead rows that each look at the marks passes over;
 autovacuum comes too seldom for a table that is all churn."""
+
+IDLE_IN_TRANSACTION_S = 300.0
+"""One that is stopped in the middle of a batch leaves it to others after so long; the folding of
+the longest backlogs, between two statements, takes a fraction of it."""
 
 FAULT_RETRY = timedelta(minutes=1)
 """A fault of a detector lasts until its code changes or late data comes: once a minute will do."""
@@ -65,18 +70,17 @@ class Evaluator:
                 with self._connect() as work, self._connect() as ears:
                     ears.execute(f"LISTEN {DIRTY_CHANNEL}")
                     self._work(work, ears)
-            except psycopg.OperationalError as exc:
+            except workers.LOST as exc:
                 log.error("the database is away, trying again", error=str(exc))
                 self._stop.wait(RETRY_S)
 
     def _connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(
+        return workers.connect(
             self._settings.database_url,
-            autocommit=True,
-            application_name="tracker-evaluate",
-            connect_timeout=5,
+            "tracker-evaluate",
+            idle_in_transaction_s=IDLE_IN_TRANSACTION_S,
             # The planner's estimates for unnested batches make JIT compile for nothing.
-            options="-c timezone=UTC -c jit=off",
+            options="-c jit=off",
         )
 
     def _work(self, work: psycopg.Connection[Any], ears: psycopg.Connection[Any]) -> None:
@@ -99,7 +103,7 @@ class Evaluator:
         """Judge one batch; if that fails, find the delivery that it fails on."""
         try:
             return self._judge(conn, self._settings.evaluate_batch, urgent=urgent)
-        except psycopg.OperationalError:
+        except workers.LOST:
             raise
         except Exception:
             log.exception("batch not judged, judging its deliveries one by one")
@@ -139,7 +143,7 @@ class Evaluator:
     def _judge_one(self, conn: psycopg.Connection[Any], delivery_id: UUID) -> int:
         try:
             return self._judge(conn, 1, delivery_id)
-        except psycopg.OperationalError:
+        except workers.LOST:
             raise
         except Exception:
             fault_id = uuid4().hex

@@ -21,7 +21,7 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Histogram
 
-from tracker.db import leases
+from tracker.db import leases, workers
 from tracker.db.telemetry import Ears, GenKey, Registered, Registry, Stale, read_received
 from tracker.exporter import exported_metrics
 from tracker.inbox import Command, Delivered, shards_of
@@ -40,8 +40,9 @@ WAIT_S = 0.2
 BYTES_A_RECORD = 1024
 """Records are some 350 bytes, 4 KiB at most: a bound for batches of backlog arrays."""
 
-IDLE_IN_TRANSACTION = "15s"
-"""A worker that is stopped in the middle of storing gives up its shards after so long."""
+IDLE_IN_TRANSACTION_S = 15.0
+"""A worker that is stopped in the middle of storing gives up what it holds after so long, even if
+no other is there to end its session."""
 
 STORED = Counter("tracker_records_stored_total", "Records stored.")
 REFUSED = Counter("tracker_records_refused_total", "Records put into quarantine.", ["reason"])
@@ -226,16 +227,11 @@ class Ingest:
 
     def _connection(self) -> psycopg.Connection[Any]:
         if self._conn is None or self._conn.closed:
-            options = (
-                "-c timezone=UTC -c jit=off"
-                f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION}"
-            )
-            self._conn = psycopg.connect(
+            self._conn = workers.connect(
                 self._settings.database_url,
-                autocommit=True,
-                application_name="tracker-ingest",
-                connect_timeout=5,
-                options=options,
+                leases.storing_name(self._worker),
+                idle_in_transaction_s=IDLE_IN_TRANSACTION_S,
+                options="-c jit=off",
             )
         return self._conn
 

@@ -20,7 +20,7 @@ import psycopg
 import structlog
 from prometheus_client import Gauge
 
-from tracker.db import leases
+from tracker.db import leases, workers
 from tracker.links import Links
 from tracker.sessions import FOREIGN
 from tracker.settings import Settings, parse_shards
@@ -149,7 +149,10 @@ class Keeper:
         if surplus := owned - mine:
             self._links.let_go(surplus, LET_GO_S)
             leases.release(conn, self._worker, surplus)
-        taken = leases.take(conn, self._worker, mine - view.owners.keys())
+        free = mine - view.owners.keys()
+        if free and (ended := leases.end_storing_of_expired(conn)):
+            log.warning("sessions of workers that stand still were ended", sessions=ended)
+        taken = leases.take(conn, self._worker, free)
         self._now_owned((owned & mine) | taken, began_s)
 
     def _now_owned(self, owned: Set[int], confirmed_s: float) -> None:
@@ -166,12 +169,11 @@ class Keeper:
 
     def _connection(self) -> psycopg.Connection[Any]:
         if self._conn is None or self._conn.closed:
-            self._conn = psycopg.connect(
+            self._conn = workers.connect(
                 self._settings.database_url,
-                autocommit=True,
-                application_name="tracker-shards",
-                connect_timeout=5,
-                options="-c timezone=UTC -c statement_timeout=10s",
+                "tracker-shards",
+                idle_in_transaction_s=self._settings.shard_lease_s,
+                options="-c statement_timeout=10s",
             )
         return self._conn
 

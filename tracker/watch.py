@@ -18,6 +18,7 @@ import structlog
 from prometheus_client import Counter
 
 from tracker import archiving, tidying
+from tracker.db import workers
 from tracker.db.dead_zones import Learning, make_layer
 from tracker.db.escalation import escalate_due
 from tracker.db.evaluation import mark_clocks
@@ -31,6 +32,9 @@ log = structlog.get_logger(__name__)
 
 LEADER_LOCK = 7238247
 RETRY_S = 1.0
+STANDS_STILL_S = 15.0
+"""A leader that has not ticked for so long is stopped: its session ends and another leads."""
+
 PARTITIONS_EVERY = timedelta(hours=1)
 RETENTION_EVERY = timedelta(hours=1)
 
@@ -51,26 +55,26 @@ class Watch:
 
     def run(self) -> None:
         """Watch until ``stop`` is set; after a lost database, connect and lead again."""
+        tick_s = self._settings.watch_tick_s
         while not self._stop.is_set():
             try:
-                with self._connect() as conn:
+                with self._connect(idle_s=max(STANDS_STILL_S, 3 * tick_s)) as conn:
                     if self._lead(conn):
                         self._tick_until_stopped(conn)
                     else:
                         self._stop.wait(self._settings.watch_tick_s)
-            except psycopg.OperationalError as exc:
+            except workers.LOST as exc:
                 log.error("the database is away, trying again", error=str(exc))
                 self._stop.wait(RETRY_S)
         if self._retention is not None:
             self._retention.join()
 
-    def _connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(
+    def _connect(self, *, idle_s: float = 0) -> psycopg.Connection[Any]:
+        return workers.connect(
             self._settings.database_url,
-            autocommit=True,
-            application_name="tracker-watch",
-            connect_timeout=5,
-            options="-c timezone=UTC",
+            "tracker-watch",
+            idle_in_transaction_s=idle_s,
+            idle_s=idle_s,
         )
 
     def _lead(self, conn: psycopg.Connection[Any]) -> bool:

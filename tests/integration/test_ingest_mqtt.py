@@ -221,7 +221,7 @@ def test_acknowledged_only_after_it_is_in_the_table(running: Site, database: str
 def blocked(site: Site) -> bool:
     waiting = site.rows(
         "SELECT 1 FROM pg_stat_activity"
-        " WHERE application_name = 'tracker-ingest' AND wait_event_type = 'Lock'"
+        " WHERE starts_with(application_name, 'tracker-ingest') AND wait_event_type = 'Lock'"
         " AND datname = current_database()"
     )
     return bool(waiting)
@@ -369,7 +369,7 @@ def terminate(site: Site) -> None:
     """End ingest's connections, as a restart of the database does."""
     ended = site.rows(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE application_name = 'tracker-ingest' AND datname = current_database()"
+        " WHERE starts_with(application_name, 'tracker-ingest') AND datname = current_database()"
     )
     assert ended == [(True,)]
 

@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.support.seed import World, at, record
 from tests.support.services import Broker
 from tests.support.waiting import wait_until
-from tracker.db import leases
+from tracker.db import leases, workers
 from tracker.db.leases import Health
 from tracker.ingest_mqtt import run
 from tracker.payload import shard_of, topic_of
@@ -118,6 +118,57 @@ def test_what_is_being_stored_is_neither_taken_nor_given_up_before_the_commit(
     thread.join(WAIT_S)
     assert given_up.is_set()
     assert leases.take(two, "two", range(4)) == {1, 2}
+
+
+def test_one_that_stands_still_in_the_middle_of_a_copy_loses_its_shards(
+    database: str, conns: list[psycopg.Connection[Any]]
+) -> None:
+    beating, two, _ = conns
+    beat(beating, "one", term_s=0.2)
+    leases.take(beating, "one", range(4))
+    with ExitStack() as ended:
+        storing = workers.connect(database, leases.storing_name("one"))
+        ended.enter_context(pytest.raises(workers.LOST))
+        ended.enter_context(storing)
+        ended.enter_context(storing.transaction())
+        assert leases.hold_owned(storing, "one", {1, 2}) == {1, 2}
+        copy = ended.enter_context(storing.cursor().copy("COPY shard_leases (shard) FROM STDIN"))
+        copy.write("70\n")
+        wait_until(lambda: "one" not in beat(two, "two").workers, WAIT_S, "the term to end")
+        assert leases.end_storing_of_expired(two) == 1
+        wait_until(lambda: leases.take(two, "two", {1, 2}) == {1, 2}, WAIT_S, "both to be taken")
+    assert two.execute("SELECT FROM shard_leases WHERE shard = 70").fetchall() == []
+
+
+def test_one_that_is_only_slow_to_store_is_let_finish(
+    database: str, conns: list[psycopg.Connection[Any]]
+) -> None:
+    beating, two, _ = conns
+    beat(beating, "one")
+    leases.take(beating, "one", range(4))
+    beat(two, "two")
+    with workers.connect(database, leases.storing_name("one")) as storing, storing.transaction():
+        leases.hold_owned(storing, "one", {1})
+        assert leases.end_storing_of_expired(two) == 0
+        assert leases.take(two, "two", {1}) == set()
+        assert leases.hold_owned(storing, "one", {1}) == {1}
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["in a transaction", "between two"])
+def test_a_session_left_alone_for_too_long_lets_go(
+    database: str, conns: list[psycopg.Connection[Any]], within: bool
+) -> None:
+    """A stopped evaluator's deliveries, and a stopped watch's lead, go to others."""
+    onlooker = conns[0]
+    alone = {"idle_in_transaction_s": 0.2} if within else {"idle_s": 0.2}
+    with workers.connect(database, "tracker-test", **alone) as stopped:
+        if within:
+            stopped.execute("BEGIN")
+        stopped.execute("SELECT pg_advisory_lock(4711)")
+        free = "SELECT pg_try_advisory_lock(4711)"
+        wait_until(lambda: onlooker.execute(free).fetchone() == (True,), WAIT_S, "the lock")
+        with pytest.raises(workers.LOST):
+            stopped.execute("SELECT 1")
 
 
 # ---------------------------------------------------------------- workers

@@ -13,6 +13,7 @@ import structlog
 
 from tracker.broker.folder import BrokerFolder
 from tracker.broker.rules import Login
+from tracker.db import workers
 from tracker.db.broker_logins import CHANNEL, read_logins
 
 log = structlog.get_logger(__name__)
@@ -98,10 +99,4 @@ class Sync:
 
 
 def _connect(database_url: str) -> psycopg.Connection[Any]:
-    return psycopg.connect(
-        database_url,
-        autocommit=True,
-        application_name="tracker-broker",
-        connect_timeout=5,
-        options="-c timezone=UTC",
-    )
+    return workers.connect(database_url, "tracker-broker")

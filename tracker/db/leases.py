@@ -44,6 +44,15 @@ _LIVE = """
 
 _FORGET_AFTER = "1 hour"
 
+_STORING = "tracker-ingest "
+_TOKEN = 8
+"""The last characters of a worker's name, its own: a session's name is cut at 63 bytes."""
+
+
+def storing_name(worker: str) -> str:
+    """The name, in the server's lists, of the session in which the worker stores."""
+    return _STORING + worker[-_TOKEN:]
+
 
 def beat(
     conn: psycopg.Connection[Any],
@@ -117,10 +126,30 @@ def sessions_up(conn: psycopg.Connection[Any]) -> int:
     return fleet(conn).sessions_up
 
 
+def end_storing_of_expired(conn: psycopg.Connection[Any]) -> int:
+    """End the sessions in which workers store whose term has ended; how many.
+
+    Whoever is stopped in the middle of storing holds its shards by the locks of `hold_owned`, and
+    in the middle of a COPY no time-out of the server's ends that. What it had not committed was
+    acknowledged to nobody; should it wake, it connects again and finds that it owns nothing.
+    """
+    rows = conn.execute(
+        """
+        SELECT pg_terminate_backend(a.pid)
+        FROM ingest_workers w
+        JOIN pg_stat_activity a ON a.application_name = %s || right(w.id, %s)
+        WHERE a.datname = current_database() AND w.expires_at <= clock_timestamp()
+        """,
+        (_STORING, _TOKEN),
+    ).fetchall()
+    return len(rows)
+
+
 def take(conn: psycopg.Connection[Any], worker: str, shards: Collection[int]) -> set[int]:
     """Become the owner of those shards that no live worker owns; which ones.
 
-    A shard whose owner is just now storing for it is passed over, not waited for.
+    A shard whose owner is just now storing for it is passed over, not waited for; see
+    `end_storing_of_expired` for one that never ends.
     """
     wanted = sorted(shards)
     with conn.transaction():
