@@ -5,9 +5,11 @@ A fixture starts its services in the main thread: they end when it does, even by
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser
 
 from tests.support.browser import launched_browser
@@ -23,6 +25,14 @@ from tracker.embedded import children
 from tracker.embedded.postgres import PrivatePostgres
 
 TEMPLATE = "template_tracker"
+
+# How long an example takes says how busy the machine is, and nothing of the law.
+settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A gate must not fail by chance: it tries the same examples each time. A desk looks for new ones.
+settings.register_profile(
+    "gate", settings.get_profile("desk"), derandomize=True, database=None, print_blob=True
+)
+settings.load_profile("gate" if os.environ.get("CI") else "desk")
 
 
 @pytest.fixture(scope="session")
