@@ -10,7 +10,6 @@ import httpx
 
 from tests.support.customs import Customs, hours, rfc3339
 
-T0 = time.time()
 LINE = [(71.0, 50.0), (71.0, 50.5)]
 PASSWORD = "correct horse battery 1"
 
@@ -92,7 +91,9 @@ def ago(**kw: float) -> str:
 
 
 def rec(seq: int, ago_s: float, along: float, off: float = 0, **more: Any) -> dict[str, Any]:
-    t = int((T0 - ago_s) * 1000)
+    """A record of so long ago, seen from now: a seal is silent eleven minutes after its last one,
+    and the tests before these may have taken longer than that."""
+    t = int((time.time() - ago_s) * 1000)
     lat = 50.0 + along / 111_250
     return {
         "v": 1,

@@ -18,7 +18,7 @@ def trips(stack: Stack) -> Trips:
 
 @pytest.fixture(scope="module")
 def played(trips: Trips) -> dict[str, str]:
-    """All cases, each on a delivery of its own."""
+    """All cases, each on a delivery of its own, judged."""
     deliveries = {}
     for c in CASES:
         device = trips.customs.device(c.name, c.kind)
@@ -27,6 +27,8 @@ def played(trips: Trips) -> dict[str, str]:
         if c.arrive_s is not None:
             trips.customs.settle(id_)
             trips.arrive(id_, c.arrive_s)
+    for id_ in deliveries.values():
+        trips.customs.settle(id_)
     return deliveries
 
 

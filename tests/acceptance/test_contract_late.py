@@ -103,7 +103,7 @@ def test_a_place_made_later_explains_a_stop(trips: Trips) -> None:
     zone(trips, "made-later", 36_000)
     trips.customs.place("made-later", (LON, north(40_000)))
     for delivery in (by_zone, by_post):
-        wait_until(lambda d=delivery: trips.found(d) == [], 20, "the stop is taken back")  # type: ignore[misc]
+        wait_until(lambda d=delivery: trips.found(d) == [], 60, "the stop is taken back")  # type: ignore[misc]
         (alert,) = [
             a for a in trips.customs.get("/alerts", delivery_id=delivery)["items"] if a["code"] == S
         ]
@@ -228,7 +228,7 @@ def test_overdue_runs_from_the_deadline_to_the_arrival(trips: Trips) -> None:
         ]
 
     for id_ in ids:
-        wait_until(lambda i=id_: overdue(i), 30, "it is overdue")  # type: ignore[misc]
+        wait_until(lambda i=id_: overdue(i), 60, "it is overdue")  # type: ignore[misc]
         assert overdue(id_) == [(rfc3339(deadline), None, "open")]
         assert trips.customs.get(f"/deliveries/{id_}")["status"] == "overdue"
     in_time, late = deadline - timedelta(seconds=1), deadline + timedelta(milliseconds=500)

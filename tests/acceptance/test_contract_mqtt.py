@@ -41,7 +41,7 @@ def refused(customs: Customs, device: str, count: int = 1) -> list[dict[str, Any
         found: list[dict[str, Any]] = customs.get("/quarantine", device=device, limit=1000)["items"]
         return found if len(found) >= count else []
 
-    found = wait_until(items, 20, f"{count} quarantined of {device}")
+    found = wait_until(items, 60, f"{count} quarantined of {device}")
     assert len(found) == count, found
     return found
 
@@ -244,7 +244,7 @@ def test_a_wrong_shard_or_kind_in_the_topic(customs: Customs) -> None:
             items = customs.get("/quarantine", limit=1000)["items"]
             return {i["reason"] for i in items if device in i["topic"]}
 
-        wait_until(lambda: reasons() == {"wrong_shard", "wrong_kind"}, 20, "both refused")
+        wait_until(lambda: reasons() == {"wrong_shard", "wrong_kind"}, 60, "both refused")
 
 
 def test_seals_must_sign(customs: Customs) -> None:

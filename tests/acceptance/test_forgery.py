@@ -16,7 +16,7 @@ import pytest
 from tests.support.customs import Customs
 from tests.support.mqtt_device import signed, topic_of
 from tests.support.secure import WAIT_S, SecureWorld, record
-from tests.support.stack import start_stack
+from tests.support.stack import STOP_S, start_stack
 from tests.support.waiting import wait_until
 from tracker.embedded import children
 
@@ -29,7 +29,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureWorld]:
     """A secured stack."""
     running = start_stack(tmp_path_factory.mktemp("forgery") / "data", "--secure")
     yield SecureWorld(running)
-    children.end(running.process, timeout_s=30)
+    children.end(running.process, timeout_s=STOP_S)
 
 
 @dataclass(frozen=True)

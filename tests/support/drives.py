@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -100,6 +100,18 @@ def beside(*pairs: tuple[float, float], **fix: Any) -> list[Wire]:
     return records
 
 
+def covering(records: Iterable[Wire]) -> Callable[[Wire], bool]:
+    """Whether an ack says that all of these are stored: the highest alone may come first."""
+    seqs = {record["seq"] for record in records}
+
+    def covers(command: Wire) -> bool:
+        if command["op"] != "ack" or max(seqs) > command["high"]:
+            return False
+        return not any(a <= seq <= b for a, b in command["missing"] for seq in seqs)
+
+    return covers
+
+
 # ---------------------------------------------------------------- on the stack
 
 
@@ -152,16 +164,13 @@ class Trips:
         return self.customs.post(f"/deliveries/{delivery}/arrival", body)
 
     def publish(self, device: str, kind: str, messages: Sequence[Any]) -> None:
-        """Send messages (a record or an array each) and wait until the highest is acked."""
+        """Send messages (a record or an array each) and wait until all are acked."""
         records = [r for m in messages for r in (m if isinstance(m, list) else [m])]
-        high = max(record["seq"] for record in records)
         with MqttDevice(self.customs.stack, device, kind) as connected:
             for message in messages:
                 connected.send(message)
             connected.born()
-            connected.wait(
-                lambda c: c["op"] == "ack" and c["high"] >= high, f"an ack of {device} to {high}"
-            )
+            connected.wait(covering(records), f"an ack of all that {device} has sent")
 
     def played(self, name: str, records: Sequence[Wire], kind: str = "gps", **more: Any) -> str:
         """A delivery whose device has sent these records, in arrays; its id."""
