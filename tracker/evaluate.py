@@ -80,7 +80,7 @@ class Evaluator:
             "tracker-evaluate",
             idle_in_transaction_s=IDLE_IN_TRANSACTION_S,
             # The planner's estimates for unnested batches make JIT compile for nothing.
-            options="-c jit=off",
+            jit="off",
         )
 
     def _work(self, work: psycopg.Connection[Any], ears: psycopg.Connection[Any]) -> None:

@@ -231,7 +231,7 @@ class Ingest:
                 self._settings.database_url,
                 leases.storing_name(self._worker),
                 idle_in_transaction_s=IDLE_IN_TRANSACTION_S,
-                options="-c jit=off",
+                jit="off",
             )
         return self._conn
 

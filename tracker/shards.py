@@ -173,7 +173,7 @@ class Keeper:
                 self._settings.database_url,
                 "tracker-shards",
                 idle_in_transaction_s=self._settings.shard_lease_s,
-                options="-c statement_timeout=10s",
+                statement_timeout="10s",
             )
         return self._conn
 
