@@ -174,6 +174,10 @@ class Wires:
         self._ending[sock] = time.monotonic() + _LINGER_S
         self._selector.register(sock, selectors.EVENT_READ, _Ending(sock, self.ended))
 
+    def ends(self, sock: socket.socket | None) -> bool:
+        """Whether the broker has yet to close its side."""
+        return sock in self._ending
+
     def ended(self, sock: socket.socket) -> None:
         """The broker has closed its side too."""
         self.forget(sock)
@@ -240,7 +244,7 @@ class Link:
         *("device", "state", "unconfirmed", "published", "connections"),
         *("_broker", "_wires", "_now_ms", "_login", "_sock", "_stage", "_in", "_out"),
         *("_waiting", "_quota", "_number", "_since_s", "_heard_s", "_spoke_s"),
-        *("_retry_s", "_not_before_s", "_writing", "_ends"),
+        *("_retry_s", "_not_before_s", "_writing", "_ends", "_last"),
     )
 
     def __init__(
@@ -269,13 +273,19 @@ class Link:
         self._since_s = self._heard_s = self._spoke_s = 0.0
         self._retry_s, self._not_before_s = _RETRY_FIRST_S, 0.0
         self._writing = self._ends = False
+        self._last: socket.socket | None = None
 
     # -- what the run asks for ---------------------------------------------------------------
 
     def open(self) -> None:
-        """Begin a connection, unless it is too early to try again or too many are beginning."""
+        """Begin a connection, unless it is too early to try again or too many are beginning.
+
+        Too early is also as long as the broker has not seen the end of the last: it would hand the
+        session over, drop unread what was sent before, and publish no will. Flat out, the minutes
+        that a device is away for may be less than the broker takes to look.
+        """
         now_s = time.monotonic()
-        if now_s < self._not_before_s or not self._wires.room:
+        if now_s < self._not_before_s or not self._wires.room or self._wires.ends(self._last):
             return
         context = self._broker.context(self.device.config.id)
         try:
@@ -370,7 +380,8 @@ class Link:
             self._failed(error)
             return
         if self._ends:
-            self._close()
+            # An ack that is still to come must not reset what the broker has yet to read.
+            self._close(linger=True)
             self._turn("down")
         elif self._writing:
             self._watch(write=False)
@@ -515,6 +526,7 @@ class Link:
         self._waiting.clear()
         self._wires.dirty.discard(self)
         if sock is not None:
+            self._last = sock
             self._wires.forget(sock)
             if linger:
                 self._wires.end(sock)

@@ -68,7 +68,7 @@ def ended(server: Server, *devices: str) -> None:
             all(server.states[d] and "ts" in server.states[d][-1] for d in devices)
             and not any(server.states[d][-1]["on"] for d in devices)
         ),
-        10,
+        60,
         "a clean leave",
     )
 
@@ -153,8 +153,9 @@ def test_a_storm_is_births_and_wills_in_turn(broker: Broker, server: Server) -> 
     wills = [s["conn"] for s in server.states["g0"] if not s["on"] and "ts" not in s]
     assert len(wills) >= 4
     assert births == list(range(births[0], births[0] + len(births)))
-    # A device that is back before the broker saw its line break takes its session over, and of
-    # a session that goes on Mosquitto publishes no will: so one may be missing, none is made up.
+    # A device waits for the broker to see its line break, but not for ever: where the broker stands
+    # still it takes its session over, and of a session that goes on Mosquitto publishes no will. So
+    # one may be missing, none is made up.
     assert wills == [conn for conn in births if conn in wills]
     assert wills[-1] < births[-1]
 
@@ -203,6 +204,6 @@ def test_what_is_broken_arrives_as_it_is(broker: Broker, server: Server, name: s
 
 def test_the_last_word_of_a_dying_battery_is_heard(broker: Broker, server: Server) -> None:
     run(broker, plan(("battery_death", {"at": 0.2, "minutes": 40})))
-    wait_until(lambda: not server.states["s0"][-1]["on"], 10, "the will")
+    wait_until(lambda: not server.states["s0"][-1]["on"], 60, "the will")
     told = [r["evt"]["code"] for r in server.records["s0"] if "evt" in r]
     assert list(dict.fromkeys(told)) == ["bat_low", "bat_crit"]
