@@ -80,7 +80,7 @@ def written(services: dict[str, dict[str, Any]], tmp_path_factory: pytest.TempPa
     assert words[0] == "tracker"
     done = subprocess.run(
         [sys.executable, "-m", "tracker.cli", *words[1:]],
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return out
@@ -147,7 +147,7 @@ def test_ingest_comes_in_with_what_was_written_for_it(
         ["sh", str(ROOT / "docker/entrypoint"), sys.executable, "-c",
          "import os, json; print(json.dumps(dict(os.environ)))"],
         env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=60,
+        capture_output=True, text=True, check=False, cwd=tmp_path, timeout=240,
     )  # fmt: skip
     assert shown.returncode == 0, shown.stderr
     reached = json.loads(shown.stdout)

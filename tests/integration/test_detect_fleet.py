@@ -231,7 +231,7 @@ def test_two_evaluators_at_the_same_time_do_not_miss_a_meeting(world: World, dat
 
     def evaluate(delivery: SeededDelivery) -> None:
         with psycopg.connect(database, autocommit=True, options="-c timezone=UTC") as conn:
-            begun.wait(timeout=30)
+            begun.wait(timeout=60)
             with conn.transaction():
                 judge(conn, now=at(71), limit=1, only=delivery.id)
 
@@ -239,7 +239,7 @@ def test_two_evaluators_at_the_same_time_do_not_miss_a_meeting(world: World, dat
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(timeout=60)
+        worker.join(timeout=120)
     world.judge(now=at(71))
     assert met(world, first) == met(world, second) == [(at(10), at(40), "high")]
 

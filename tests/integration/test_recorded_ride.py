@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import ride
 from tests.support.customs import Customs, hours
-from tests.support.stack import Stack, start_stack
+from tests.support.stack import STOP_S, Stack, start_stack
 from tracker.embedded import children
 
 SHIFT_DEG = 3000 / 111_200
@@ -26,7 +26,7 @@ def years_back(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("ride") / "data"
     running = start_stack(home, env={"TRACKER_BACKDATING_DAYS": "5000"})
     yield running
-    children.end(running.process, timeout_s=30)
+    children.end(running.process, timeout_s=STOP_S)
 
 
 def zones_at(customs: Customs, stops: list[ride.Point]) -> None:

@@ -142,7 +142,7 @@ class Customs:
 
     # ------------------------------------------------------------ what came of it
 
-    def settle(self, delivery_id: str, timeout_s: float = 60) -> dict[str, Any]:
+    def settle(self, delivery_id: str, timeout_s: float = 120) -> dict[str, Any]:
         """Wait until every stored record of a delivery has been judged."""
         answer: dict[str, Any] = {}
 

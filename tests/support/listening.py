@@ -22,7 +22,7 @@ class Listener:
         self.fault = ""
         self._thread = threading.Thread(target=self._run, args=(headers or {}, params), daemon=True)
         self._thread.start()
-        assert self._opened.wait(20)
+        assert self._opened.wait(60)
 
     def _run(self, headers: dict[str, str], params: dict[str, str]) -> None:
         try:
@@ -49,7 +49,7 @@ class Listener:
         finally:
             self._opened.set()
 
-    def wait(self, kind: str, text: str, timeout: float = 20) -> dict[str, Any]:
+    def wait(self, kind: str, text: str, timeout: float = 60) -> dict[str, Any]:
         """The first event of this kind whose data holds the text."""
 
         def found() -> dict[str, Any] | None:

@@ -17,6 +17,9 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.support.stack import Stack
 
+WAIT_S = 60.0
+"""For what comes at once, on a machine that has other work."""
+
 
 def topic_of(device: str, kind: str, channel: str) -> str:
     """The contract's topic of a device's channel."""
@@ -49,7 +52,7 @@ class MqttDevice:
         self._client.on_message = self._hear
         self._client.connect(*stack.mqtt)
         self._client.loop_start()
-        assert self._ready.wait(20), "no subscription"
+        assert self._ready.wait(WAIT_S), "no subscription"
 
     def _hear(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         with self._news:
@@ -68,7 +71,7 @@ class MqttDevice:
     def raw(self, payload: bytes, channel: str = "tlm", *, retain: bool = False) -> None:
         """Publish bytes and wait for the broker's answer."""
         topic = topic_of(self.id, self.kind, channel)
-        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(20)
+        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(WAIT_S)
 
     def send(self, body: Any, channel: str = "tlm", *, retain: bool = False) -> None:
         """Publish JSON."""
@@ -76,7 +79,7 @@ class MqttDevice:
 
     def send_to(self, topic: str, body: Any) -> None:
         """Publish JSON to any topic."""
-        self._client.publish(topic, json.dumps(body), qos=1).wait_for_publish(20)
+        self._client.publish(topic, json.dumps(body), qos=1).wait_for_publish(WAIT_S)
 
     def send_signed(self, body: Any, key: dict[str, str], channel: str = "tlm") -> None:
         """Publish signed JSON; ``key`` is that of the answer to POST /devices."""
@@ -90,7 +93,7 @@ class MqttDevice:
         self.send(body | more, "state", retain=True)
 
     def wait(
-        self, what: Callable[[dict[str, Any]], bool], text: str, timeout_s: float = 20
+        self, what: Callable[[dict[str, Any]], bool], text: str, timeout_s: float = WAIT_S
     ) -> dict[str, Any]:
         """The first command heard that fits.
 

@@ -39,7 +39,7 @@ class Server:
         session.SessionExpiryInterval = 600
         self.client.connect(host, port, clean_start=False, properties=session)
         self.client.loop_start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
 
     def close(self) -> None:
         self.client.disconnect()

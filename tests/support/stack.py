@@ -17,7 +17,7 @@ import httpx
 from tracker.embedded import children
 
 START_S = 120.0
-STOP_S = 30.0
+STOP_S = 90.0
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Stack:
         key = (username or admin["username"], password or admin["password"])
         if key not in self._tokens:
             form = {"username": key[0], "password": key[1]}
-            answer = httpx.post(f"{self.http}/api/v1/auth/token", data=form)
+            answer = httpx.post(f"{self.http}/api/v1/auth/token", data=form, timeout=60)
             assert answer.status_code == 200, answer.text
             self._tokens[key] = str(answer.json()["access_token"])
         return self._tokens[key]
@@ -60,7 +60,7 @@ class Stack:
         headers = {"Authorization": f"Bearer {self.token(username, password)}"}
         # The server ends idle connections after 5 s; one reused at that moment would fail.
         limits = httpx.Limits(keepalive_expiry=2)
-        return httpx.Client(base_url=self.http, headers=headers, timeout=30, limits=limits)
+        return httpx.Client(base_url=self.http, headers=headers, timeout=60, limits=limits)
 
     def stop(self) -> int:
         """End it as Ctrl-C does and return its exit code."""

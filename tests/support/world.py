@@ -210,7 +210,7 @@ def serving(app: FastAPI) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    wait_until(lambda: server.started, 20, "the server")
+    wait_until(lambda: server.started, 60, "the server")
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
         yield f"http://127.0.0.1:{port}"
@@ -232,7 +232,7 @@ class Listener:
 
     def __enter__(self) -> Listener:
         self._thread.start()
-        assert self.ready.wait(20), "the stream did not become ready"
+        assert self.ready.wait(60), "the stream did not become ready"
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -32,18 +32,18 @@ def test_it_serves_until_it_is_told_to_stop() -> None:
 
     def status() -> int:
         with suppress(httpx.HTTPError):
-            return httpx.get(f"{base}/api/openapi.json", trust_env=False).status_code
+            return httpx.get(f"{base}/api/openapi.json", trust_env=False, timeout=30).status_code
         return 0
 
     try:
-        wait_until(lambda: status() == 200, 20, "the server's answer")
+        wait_until(lambda: status() == 200, 60, "the server's answer")
         form = {"username": "u", "password": "p"}
-        answer = httpx.post(f"{base}/api/v1/auth/token", data=form, trust_env=False)
+        answer = httpx.post(f"{base}/api/v1/auth/token", data=form, trust_env=False, timeout=60)
         assert answer.status_code == 503  # no database; said so, not a fault
         assert answer.headers["content-type"] == "application/problem+json"
     finally:
         stop.set()
-        server.join(20)
+        server.join(60)
     assert not server.is_alive()
 
 
