@@ -173,15 +173,23 @@ class Ingest:
         if isinstance(exc, psycopg.Error) and (exc.sqlstate or "").startswith("54"):
             return False  # a limit of the server's that this very data exceeds
         lost = self._conn is None or self._conn.closed
-        return lost or isinstance(exc, (psycopg.OperationalError, psycopg.InterfaceError))
+        return lost or isinstance(exc, (*workers.LOST, psycopg.InterfaceError))
 
     def _store_singly(self, batch: Sequence[Delivered], exc: Exception) -> None:
         log.error("not stored, by a fault of ours", messages=len(batch), exc_info=exc)
-        if len(batch) == 1:
-            self._put_aside(batch[0])
+        if len(batch) > 1:
+            for delivered in batch:
+                self._store_until_stored([delivered])
             return
-        for delivered in batch:
-            self._store_until_stored([delivered])
+        while not self._stop.is_set():
+            try:
+                self._put_aside(batch[0])
+            except (*workers.LOST, psycopg.InterfaceError) as lost:
+                self._drop_connection()
+                log.error("not put aside, trying again", error=str(lost))
+                self._stop.wait(RETRY_S)
+            else:
+                return
 
     def _put_aside(self, delivered: Delivered) -> None:
         conn = self._connection()

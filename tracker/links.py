@@ -40,6 +40,9 @@ READS_A_TURN = 4
 STUCK_S = 60.0
 """A turn of the loop takes milliseconds, a connection attempt at most seconds."""
 
+AWAY_S = 30.0
+"""Longer than a broker takes to restart: who reaches none leaves its shards to others."""
+
 LINKS_UP = Gauge("tracker_broker_sessions_up", "Shards' sessions connected and subscribed.")
 LINKS_LOST = Counter("tracker_broker_connections_lost_total", "Connections to the broker lost.")
 LOOP_ENDED = Counter("tracker_broker_loop_restarts_total", "Times the broker's loop had ended.")
@@ -66,6 +69,7 @@ class Links:
         self._held: Set[int] = frozenset()
         self._confirmed_s = 0.0
         self._up = 0
+        self._reached_s = time.monotonic()
         self._orders: deque[tuple[Sequence[Command], Sequence[Delivered]]] = deque()
         self._turned = threading.Condition()
         self._stop = threading.Event()
@@ -77,6 +81,11 @@ class Links:
     def health(self) -> Health:
         """How we stand with the broker."""
         return Health(sessions_up=self._up, dropped=self._drops.dropped, held=self._drops.held)
+
+    @property
+    def in_reach(self) -> bool:
+        """Whether the broker has been reached lately."""
+        return time.monotonic() - self._reached_s < AWAY_S
 
     def hold(self, shards: Set[int], confirmed_s: float) -> None:
         """Keep just these shards' sessions up: they were surely ours at ``confirmed_s``.
@@ -187,6 +196,8 @@ class Links:
             log.warning("disconnected from the broker", sessions=dict(self._lost))
             self._lost.clear()
         self._turn_s = now_s
+        if self._monitor.up:
+            self._reached_s = now_s
         with self._turned:
             self._turned.notify_all()
 

@@ -12,13 +12,13 @@ import secrets
 import socket
 import threading
 import time
-from collections import Counter
+from collections import Counter as Tally
 from collections.abc import Mapping, Set
 from typing import Any
 
 import psycopg
 import structlog
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from tracker.db import leases, workers
 from tracker.links import Links
@@ -32,6 +32,10 @@ BEATS_A_TERM = 6
 
 LET_GO_S = 5.0
 
+STOOD_STILL = Counter(
+    "tracker_stalled_sessions_ended_total",
+    "Sessions with the database that were ended since their client stood still.",
+)
 OWNED = Gauge("tracker_shards_owned", "Shards this worker owns, the foreign one included.")
 
 
@@ -42,7 +46,7 @@ def assign(workers: Mapping[str, Set[int]], owners: Mapping[int, str]) -> dict[i
     that would take the same shards end with counts that differ by at most one.
     """
     target = {s: w for s, w in owners.items() if s in workers.get(w, ())}
-    load = Counter(target.values())
+    load = Tally(target.values())
     for shard in sorted(frozenset().union(*workers.values()) - target.keys()):
         target[shard] = _idlest(workers, load, shard)
         load[target[shard]] += 1
@@ -54,12 +58,12 @@ def assign(workers: Mapping[str, Set[int]], owners: Mapping[int, str]) -> dict[i
     return target
 
 
-def _idlest(workers: Mapping[str, Set[int]], load: Counter[str], shard: int) -> str:
+def _idlest(workers: Mapping[str, Set[int]], load: Tally[str], shard: int) -> str:
     return min((w for w in workers if shard in workers[w]), key=lambda w: (load[w], w))
 
 
 def _unfair(
-    workers: Mapping[str, Set[int]], load: Counter[str], target: Mapping[int, str]
+    workers: Mapping[str, Set[int]], load: Tally[str], target: Mapping[int, str]
 ) -> tuple[int, str] | None:
     """A shard that another worker should rather have, from the busiest first."""
     for shard in sorted(target, key=lambda s: (-load[target[s]], target[s], s)):
@@ -133,13 +137,19 @@ class Keeper:
             self._stop.wait(0.1)
 
     def tick(self) -> None:
-        """Beat; give up what is too much, take what is free."""
+        """Beat; put out who stands still; give up what is too much, take what is free.
+
+        A worker that does not reach the broker would take nothing, so that others do.
+        """
         conn = self._connection()
+        if ended := leases.end_storing_of_expired(conn) + workers.end_stalled(conn):
+            log.warning("sessions whose client stands still were ended", sessions=ended)
+            STOOD_STILL.inc(ended)
         began_s = time.monotonic()
         view = leases.beat(
             conn,
             self._worker,
-            self._wanted,
+            self._wanted if self._links.in_reach else (),
             term_s=self._settings.shard_lease_s,
             health=self._links.health,
         )
@@ -149,10 +159,7 @@ class Keeper:
         if surplus := owned - mine:
             self._links.let_go(surplus, LET_GO_S)
             leases.release(conn, self._worker, surplus)
-        free = mine - view.owners.keys()
-        if free and (ended := leases.end_storing_of_expired(conn)):
-            log.warning("sessions of workers that stand still were ended", sessions=ended)
-        taken = leases.take(conn, self._worker, free)
+        taken = leases.take(conn, self._worker, mine - view.owners.keys())
         self._now_owned((owned & mine) | taken, began_s)
 
     def _now_owned(self, owned: Set[int], confirmed_s: float) -> None:

@@ -44,6 +44,9 @@ _LIVE = """
 
 _FORGET_AFTER = "1 hour"
 
+STANDS_STILL_S = 2.0
+"""A batch is written in a tenth of it: a client the server waits for longer is stopped."""
+
 _STORING = "tracker-ingest "
 _TOKEN = 8
 """The last characters of a worker's name, its own: a session's name is cut at 63 bytes."""
@@ -127,11 +130,12 @@ def sessions_up(conn: psycopg.Connection[Any]) -> int:
 
 
 def end_storing_of_expired(conn: psycopg.Connection[Any]) -> int:
-    """End the sessions in which workers store whose term has ended; how many.
+    """End the sessions in which workers stand still in storing whose term has ended; how many.
 
     Whoever is stopped in the middle of storing holds its shards by the locks of `hold_owned`, and
     in the middle of a COPY no time-out of the server's ends that. What it had not committed was
-    acknowledged to nobody; should it wake, it connects again and finds that it owns nothing.
+    acknowledged to nobody; should it wake, it connects again and finds that it owns nothing. One
+    that is only slow, so that the server works for it or hears from it, is let finish.
     """
     rows = conn.execute(
         """
@@ -139,8 +143,10 @@ def end_storing_of_expired(conn: psycopg.Connection[Any]) -> int:
         FROM ingest_workers w
         JOIN pg_stat_activity a ON a.application_name = %s || right(w.id, %s)
         WHERE a.datname = current_database() AND w.expires_at <= clock_timestamp()
+          AND a.wait_event_type = 'Client' AND a.xact_start IS NOT NULL
+          AND a.state_change < clock_timestamp() - make_interval(secs => %s)
         """,
-        (_STORING, _TOKEN),
+        (_STORING, _TOKEN, STANDS_STILL_S),
     ).fetchall()
     return len(rows)
 
@@ -176,10 +182,18 @@ def take(conn: psycopg.Connection[Any], worker: str, shards: Collection[int]) ->
 
 
 def release(conn: psycopg.Connection[Any], worker: str, shards: Collection[int]) -> None:
-    """Give shards up, after whatever is being stored for them."""
+    """Give shards up, but for those that are being stored for: these at a later call.
+
+    Waiting for one's own storing here would cost the beats that say that one lives.
+    """
     conn.execute(
-        "UPDATE shard_leases SET owner = NULL WHERE owner = %s AND shard = ANY(%s)",
-        (worker, sorted(shards)),
+        """
+        WITH idle AS MATERIALIZED (
+            SELECT shard FROM shard_leases WHERE owner = %(worker)s AND shard = ANY(%(shards)s)
+            ORDER BY shard FOR UPDATE SKIP LOCKED)
+        UPDATE shard_leases l SET owner = NULL FROM idle WHERE l.shard = idle.shard
+        """,
+        {"worker": worker, "shards": sorted(shards)},
     )
 
 
