@@ -34,8 +34,8 @@ from tracker.errors import SetupError
 
 SESSIONS = 65
 LEASE_S = 2.0
-START_S = 40.0
-END_S = 90.0
+START_S = 90.0
+END_S = 150.0
 ROUTE = [[78.2575, 43.5962], [77.9, 43.52], [77.45, 43.40], [77.2, 43.33], [76.9115, 43.2525]]
 
 Identity = tuple[str, int, int]
@@ -181,11 +181,12 @@ class Worker:
     def end(self) -> None:
         if self.process.poll() is None:
             self.resume()
-        children.end(self.process, timeout_s=15)
+        children.end(self.process, timeout_s=30)
 
     def metric(self, name: str) -> float:
         """A value of the worker's own metrics."""
-        text = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", trust_env=False).text
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        text = httpx.get(url, trust_env=False, timeout=60).text
         lines = [line for line in text.splitlines() if line.startswith(f"{name} ")]
         return float(lines[0].split()[1])
 

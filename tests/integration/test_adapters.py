@@ -29,7 +29,7 @@ from tracker.storing import Incoming, Storing
 
 SEAL = "863051066812345"
 PHONE = "driver-phone"
-WAIT_S = 30.0
+WAIT_S = 60.0
 GOLDEN = Path(__file__).parents[1] / "data/golden/traccar/position.json"
 
 
@@ -115,7 +115,11 @@ def test_two_workers_at_a_hand_over_store_a_position_once(world: World, database
         assert len(store(world.conn, messages, quarantine_per_device=100).records) == 1
         second.start()
         wait_until(
-            lambda: rows(world, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"),
+            lambda: rows(
+                world,
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database()",
+            ),
             WAIT_S,
             "the second worker to wait",
         )

@@ -24,7 +24,7 @@ from tracker.payload import Key, shard_of, sign, topic_of
 from tracker.settings import Settings, load_settings
 from tracker.shards import shards_wanted
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 KEY = Key(kid="k1", secret=b"0123456789abcdef0123456789abcdef")
 
 

@@ -291,8 +291,8 @@ def test_a_reader_that_is_busy_for_long_stops_the_drop_not_the_storing(
     world: World, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trip(world)
-    monkeypatch.setattr("tracker.db.retention.SWAP_LOCK_TIMEOUT_MS", 50)
-    with psycopg.connect(database) as reader:
+    with psycopg.connect(database) as reader, monkeypatch.context() as impatient:
+        impatient.setattr("tracker.db.retention.SWAP_LOCK_TIMEOUT_MS", 50)
         reader.execute("SELECT count(*) FROM telemetry")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             archiving.run(world.conn, settings(world, tmp_path), NOW)
