@@ -4,7 +4,8 @@ Woken by NOTIFY, and looking by itself every second, since a notification lost w
 must not leave a delivery unjudged. Any number may run: each takes what no other holds.
 
 Deliveries with an event, or that a person has acted on, come in batches of their own between the
-others: a cut seal must not wait behind thousands of positions.
+others: a cut seal must not wait behind thousands of positions. Therefore a batch is bounded by its
+records too: one whose deliveries have too many of them is tried again with fewer deliveries.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from tracker.db import workers
-from tracker.db.evaluation import record_fault
+from tracker.db.evaluation import TooMany, record_fault, waiting
 from tracker.db.marks import DIRTY_CHANNEL, tidy_marks
 from tracker.exporter import exported_metrics
 from tracker.judging import Remembered
@@ -35,6 +36,10 @@ RETRY_S = 1.0
 PACE_S = 0.1
 """From one batch to the next, unless more is waiting than one batch holds: what comes meanwhile
 shares the cost of a batch. A fifth of what an alert may take is left for it."""
+
+FEWER = 4
+"""So many times fewer deliveries are tried when a batch of them has too many records; each batch
+that is judged lets the next have a quarter more. What is read in vain is then some per cent."""
 
 REMEMBERED = 60_000
 """Deliveries remembered, some kilobytes each: six times a national fleet's active ones."""
@@ -62,6 +67,8 @@ class Evaluator:
         self._settings = settings
         self._stop = stop
         self._memory: dict[UUID, Remembered] = {}
+        # Of urgent batches and of others: what heavy ones have taught says nothing of the rest.
+        self._limits = dict.fromkeys((True, False), settings.evaluate_batch)
 
     def run(self) -> None:
         """Work until ``stop`` is set; after a lost database, connect again."""
@@ -101,13 +108,22 @@ class Evaluator:
 
     def judge_batch(self, conn: psycopg.Connection[Any], *, urgent: bool = False) -> int:
         """Judge one batch; if that fails, find the delivery that it fails on."""
-        try:
-            return self._judge(conn, self._settings.evaluate_batch, urgent=urgent)
-        except workers.LOST:
-            raise
-        except Exception:
-            log.exception("batch not judged, judging its deliveries one by one")
-            return self._judge_singly(conn, urgent=urgent)
+        while True:
+            limit = self._limits[urgent]
+            try:
+                judged = self._judge(conn, limit, urgent=urgent)
+            except TooMany as exc:
+                self._limits[urgent] = max(1, exc.deliveries // FEWER)
+                log.info("batch too large", reason=str(exc), next_deliveries=self._limits[urgent])
+            except Exception as exc:
+                if _is_away(exc):
+                    raise
+                log.exception("batch not judged, judging its deliveries one by one")
+                return self._judge_singly(conn, limit, urgent=urgent)
+            else:
+                more = limit + max(1, limit // FEWER)
+                self._limits[urgent] = min(self._settings.evaluate_batch, more)
+                return judged
 
     @BATCH_SECONDS.time()
     def _judge(
@@ -132,26 +148,33 @@ class Evaluator:
         JUDGED.inc(judged)
         return judged
 
-    def _judge_singly(self, conn: psycopg.Connection[Any], *, urgent: bool) -> int:
-        rows = conn.execute(
-            "SELECT delivery_id FROM dirty WHERE urgent OR NOT %s"
-            " GROUP BY 1 ORDER BY min(marked_at) LIMIT %s",
-            (urgent, self._settings.evaluate_batch),
-        ).fetchall()
-        return sum(self._judge_one(conn, row[0]) for row in rows)
+    def _judge_singly(self, conn: psycopg.Connection[Any], limit: int, *, urgent: bool) -> int:
+        return sum(self._judge_one(conn, id_) for id_ in waiting(conn, limit, urgent=urgent))
 
     def _judge_one(self, conn: psycopg.Connection[Any], delivery_id: UUID) -> int:
         try:
             return self._judge(conn, 1, delivery_id)
-        except workers.LOST:
-            raise
-        except Exception:
+        except Exception as exc:
+            if _is_away(exc):
+                raise
             fault_id = uuid4().hex
             log.exception("delivery not judged", delivery_id=str(delivery_id), fault_id=fault_id)
             FAULTS.inc()
             retry_at = datetime.now(UTC) + FAULT_RETRY
             record_fault(conn, delivery_id, fault_id=fault_id, retry_at=retry_at)
             return 0
+
+
+def _is_away(exc: Exception) -> bool:
+    """Whether the fault is the database's: no other delivery would fare better now.
+
+    A limit of the server's that data exceeds (class 54) is the data's fault, though an operational
+    error like the others. When memory, disk or connections run out (class 53), that is not told to
+    be any one delivery's fault, and noting faults would fail too: the batch is tried again.
+    """
+    if isinstance(exc, psycopg.Error) and (exc.sqlstate or "").startswith("54"):
+        return False
+    return isinstance(exc, workers.LOST)
 
 
 def run(settings: Settings, stop: threading.Event) -> None:

@@ -37,6 +37,9 @@ FOREVER_MS = to_ms(FOREVER)
 _BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 _BEGINNING_MS = to_ms(_BEGINNING)
 
+_DUE = "(s.retry_at IS NULL OR s.retry_at <= clock_timestamp())"
+"""A delivery that could not be judged is put off: its marks stay, and it is passed over."""
+
 
 class Claim(Struct, frozen=True):
     """A delivery to be judged; ``from_ms`` None: from its start.
@@ -80,8 +83,7 @@ def claim(
         CROSS JOIN LATERAL (  -- one by one, until there are enough: never the whole table
             SELECT s.delivery_id FROM delivery_state s
             WHERE s.delivery_id = m.delivery_id
-              AND (s.retry_at IS NULL OR s.retry_at <= clock_timestamp()
-                   OR %(only)s::uuid IS NOT NULL)
+              AND {_DUE}
             FOR UPDATE SKIP LOCKED
         ) s
         LIMIT %(limit)s
@@ -114,6 +116,26 @@ def claim(
         numbers_of = _number_plans(conn, anew)
         claims = [replace(c, plan_no=numbers_of.get(c.delivery_id, c.plan_no)) for c in claims]
     return claims
+
+
+def waiting(conn: Connection, limit: int, *, urgent: bool = False) -> list[UUID]:
+    """The deliveries that `claim` would take first, whoever holds them; it leaves them as they are.
+
+    Those that are put off are left out, as there: else enough of them would hide all the others.
+    """
+    rows = conn.execute(
+        f"""
+        SELECT m.delivery_id
+        FROM (
+            SELECT delivery_id, min(marked_at) AS since FROM dirty
+            WHERE {"urgent" if urgent else "true"} GROUP BY delivery_id
+        ) m
+        JOIN delivery_state s ON s.delivery_id = m.delivery_id AND {_DUE}
+        ORDER BY m.since, m.delivery_id LIMIT %s
+        """,
+        (limit,),
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def _number_plans(conn: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
@@ -426,14 +448,39 @@ WHERE b.bound_from IS NOT NULL
 """
 
 
+MOST_RECORDS = 40_000
+"""Records of several deliveries that are read at once: some 2 kB and 0.1 ms each until they are
+judged. More than 500 deliveries fold again after a restart of the evaluator (`REPLAYED` each)."""
+
+
+class TooMany(Exception):
+    """So many deliveries have more records than can be judged at once: to be tried with fewer."""
+
+    def __init__(self, deliveries: int) -> None:
+        super().__init__(f"{deliveries} deliveries have more than {MOST_RECORDS} records to judge")
+        self.deliveries = deliveries
+
+
 def records_after(conn: Connection, after_ms: Mapping[UUID, int | None]) -> list[StoredRecord]:
-    """Records of deliveries after a t* each (None: all)."""
+    """Records of deliveries after a t* each (None: all).
+
+    The number of deliveries does not bound that of their records: a whole fleet may have to be
+    judged from its start, when a zone has changed, or all that a long outage has kept back.
+
+    Raises:
+        TooMany: they are more than `MOST_RECORDS`; never of a single delivery.
+    """
     ids = list(after_ms)
+    several = len(ids) > 1
     params = {
         "ids": uuids(ids),
         "after": numbers([_BEGINNING_MS if t is None else t for t in after_ms.values()]),
     }
-    rows = conn.execute(_RECORDS, params, binary=True)
+    # In the text: a plan for any limit at all would be one for a tenth of the records.
+    query = f"{_RECORDS} LIMIT {MOST_RECORDS + 1}" if several else _RECORDS
+    rows = conn.execute(query, params, binary=True)
+    if several and rows.rowcount > MOST_RECORDS:
+        raise TooMany(len(ids))
     return [
         StoredRecord(ids[n - 1], no, received, t, True, flags, body)
         for n, no, received, t, flags, body in rows
