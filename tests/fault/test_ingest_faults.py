@@ -120,7 +120,7 @@ def test_a_thousand_devices_connect_again_after_a_restart_of_the_broker(
     site.ingesting(2)
     fleet = site.fleet(CROWD // 2, seed, route=TOWN, start="now-3h", periods=SPARSE)
     fleet.start(site.broker, flat_out=False, speed=40)
-    wait_until(lambda: online(fleet) == CROWD, 60, f"{CROWD} devices to be connected")
+    wait_until(lambda: online(fleet) == CROWD, 120, f"{CROWD} devices to be connected")
     pause(seconds(rng, 0, 1))
     assert fleet.driving
     site.broker.stop()
@@ -128,7 +128,7 @@ def test_a_thousand_devices_connect_again_after_a_restart_of_the_broker(
     site.broker.start()
     wait_until(
         lambda: not fleet.driving or min(link.connections for link in fleet.links) >= 2,
-        60,
+        120,
         "all devices to be back",
     )
     fleet.come_home()

@@ -19,7 +19,7 @@ from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
 WAIT_S = 60.0
-GIVEN_UP_S = 3
+GIVEN_UP_S = 5
 """Keepalive of the connection that dies: long enough for its birth on a busy machine."""
 KEPT_S = 60
 """Keepalive of the connection that lives, whatever the machine does meanwhile."""
