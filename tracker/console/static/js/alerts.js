@@ -16,7 +16,7 @@ export async function acknowledge(id) {
 }
 
 export class AlertList {
-  #list; #empty; #news; #filter; #alerts = new Map(); #drawn = false; #fresh = new Set();
+  #list; #empty; #news; #filter; #alerts = new Map(); #drawn = false; #fresh = new Set(); #told = new Map();
 
   /** `about(delivery_id)` gives what is known of a delivery; `locate` shows it on the map. */
   constructor({ list, empty, news, filter, about, locate, onchange }) {
@@ -30,8 +30,10 @@ export class AlertList {
 
   get unresolved() { return [...this.#alerts.values()].filter((a) => a.status === "open" || a.status === "acknowledged"); }
 
-  replace(alerts) {
-    this.#alerts = new Map(alerts.map((a) => [a.id, a]));
+  /** Take the whole list, as asked for at a time: of what was told since then it may be older. */
+  replace(alerts, asked) {
+    const newer = [...this.#alerts.values()].filter((a) => this.#told.get(a.id) > asked);
+    this.#alerts = new Map([...alerts, ...newer].map((a) => [a.id, a]));
     this.redraw();
   }
 
@@ -39,6 +41,7 @@ export class AlertList {
   take(alert) {
     const isNew = !this.#alerts.has(alert.id) && alert.status === "open";
     this.#alerts.set(alert.id, { ...this.#alerts.get(alert.id), ...alert });
+    this.#told.set(alert.id, performance.now());
     if (isNew) {
       this.#fresh.add(alert.id);
       const who = this.about(alert.delivery_id);
@@ -109,6 +112,7 @@ export class AlertList {
     const now = await acknowledge(alert.id);
     if (now) {
       this.#alerts.set(alert.id, now);
+      this.#told.set(alert.id, performance.now());
       this.#news.textContent = `${t("Acknowledged")}: ${anomalyName(alert.code)}`;
     }
     this.redraw();

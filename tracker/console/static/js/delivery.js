@@ -242,10 +242,16 @@ const optional = (promise, otherwise) => promise.catch((error) => {
   throw error;
 });
 
+let asked = 0;
+let shown = 0;
+
 async function refresh() {
+  const turn = ++asked;
   const [delivery, alerts, anomalies, risk] = await Promise.all([
     api(`/deliveries/${ID}`), optional(all(`/alerts?delivery_id=${ID}`), []),
     optional(all(`/deliveries/${ID}/anomalies`), []), optional(api(`/deliveries/${ID}/risk`), null)]);
+  if (turn < shown) return; // what was asked for later has come first
+  shown = turn;
   Object.assign(now, { delivery, alerts, anomalies, risk });
   showAll();
   await loadRoute();
@@ -287,8 +293,12 @@ function soon(name, act, wait_ms = 800) {
 }
 
 function followStream() {
-  const own = (handle) => (data) => { if ((data.delivery_id ?? data.id) === ID) handle(data); };
-  listen({
+  const own = (handle) => (data) => {
+    if ((data.delivery_id ?? data.id) !== ID) return;
+    if (now.delivery) handle(data);
+    else soon("all", refresh); // what is being read may be older
+  };
+  return listen({
     position: own((p) => { fleet?.update(p); now.delivery.last_position = p; soon("track", loadTrack, 5000); soon("facts", async () => showFacts(), 1000); }),
     alert: own((a) => {
       if (!now.alerts.some((one) => one.id === a.id)) $("news").textContent = `${t("New alert")}: ${anomalyName(a.code)}`;
@@ -301,6 +311,7 @@ function followStream() {
 }
 
 async function start() {
+  await followStream(); // first: the map alone may take as long as an arrival
   try {
     await refresh();
     await Promise.all([loadNames(), loadTrack()]);
@@ -314,7 +325,6 @@ async function start() {
   $("content").hidden = false;
   $("delivery").setAttribute("aria-busy", "false");
   await startMap();
-  followStream();
   setInterval(showTimes, 30000);
 }
 

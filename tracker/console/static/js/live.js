@@ -39,9 +39,10 @@ const list = new AlertList({
 });
 
 async function loadAlerts() {
+  const asked = performance.now();
   try {
     const [open, acknowledged] = await Promise.all(["open", "acknowledged"].map((s) => all(`/alerts?status=${s}`, 1000)));
-    list.replace([...open, ...acknowledged]);
+    list.replace([...open, ...acknowledged], asked);
   } catch (error) {
     failed($("alerts"), error, loadAlerts);
   }
@@ -156,7 +157,7 @@ function chime() {
 // ---------------------------------------------------------------- start
 
 let newest = 0;
-listen({
+await listen({
   position: (p) => {
     if (!fleet) return;
     fleet.update(withPlate(p));
@@ -168,6 +169,6 @@ listen({
     if (GONE.has(delivery.status)) fleet?.remove(delivery.id);
     list.redraw();
   },
-}, { banner: $("connection"), onresume: () => { loadAlerts(); loadFleet().catch((error) => toast(error.message, true)); } });
+}, { banner: $("connection"), onresume: () => { loadAlerts(); if (fleet) loadFleet().catch((error) => toast(error.message, true)); } });
 
 await Promise.all([loadAlerts(), startMap()]);

@@ -239,7 +239,9 @@ export class OutlineEditor {
   #under(point, reach) {
     if (!this.#map.getLayer("draft-corners")) return null;
     const box = [[point.x - reach, point.y - reach], [point.x + reach, point.y + reach]];
-    const hits = this.#map.queryRenderedFeatures(box, { layers: ["draft-corners", "draft-middles"] });
+    // The map may still show what was being drawn, whose corners are not yet of any ring.
+    const hits = this.#map.queryRenderedFeatures(box, { layers: ["draft-corners", "draft-middles"] })
+      .filter((hit) => hit.properties.index !== undefined);
     const distance = (hit) => {
       const at = this.#map.project(hit.geometry.coordinates);
       return Math.hypot(at.x - point.x, at.y - point.y) + (hit.properties.role === "corner" ? 0 : reach);

@@ -7,12 +7,15 @@ const LONGEST_WAIT_MS = 15000;
 /**
  * Listen to the stream. `handlers` maps event names to functions of the parsed data;
  * `onresume` is called after every interruption, to fetch what may have been missed.
+ * Resolves once the stream is open, or cannot be for now: what is read after that misses nothing.
  */
 export function listen(handlers, { banner, onresume, path = "/api/v1/stream" } = {}) {
   let source;
   let lost = false;
   let wait = FIRST_WAIT_MS;
   let lastId = "";
+  let begun;
+  const opened = new Promise((resolve) => { begun = resolve; });
 
   const show = (message) => {
     if (!banner) return;
@@ -25,12 +28,14 @@ export function listen(handlers, { banner, onresume, path = "/api/v1/stream" } =
     source = new EventSource(lastId ? `${path}${join}last_event_id=${encodeURIComponent(lastId)}` : path);
     source.onopen = () => {
       wait = FIRST_WAIT_MS;
+      begun();
       show(null);
       if (lost) onresume?.();
       lost = false;
     };
     source.onerror = () => {
       lost = true;
+      begun();
       show(t("Connection lost. What you see may be out of date; reconnecting…"));
       // The browser retries by itself unless the answer was final (a restart behind a proxy, 503).
       if (source.readyState === EventSource.CLOSED) setTimeout(connect, (wait = Math.min(wait * 2, LONGEST_WAIT_MS)));
@@ -46,5 +51,5 @@ export function listen(handlers, { banner, onresume, path = "/api/v1/stream" } =
   connect();
   addEventListener("online", () => source.readyState === EventSource.CLOSED && connect());
   addEventListener("pagehide", () => source.close());
-  return () => source.close();
+  return opened;
 }

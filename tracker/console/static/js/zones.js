@@ -366,7 +366,6 @@ async function startMap() {
     });
     pointing();
     $("map-state").hidden = true;
-    map.once("idle", () => { $("map").dataset.ready = "true"; });
   } catch (error) {
     $("map-state").replaceChildren(el("span", { class: "error", role: "alert" }, error.message));
     for (const button of document.querySelectorAll("[data-outline=draw], [data-outline=part]")) button.disabled = true;
@@ -463,5 +462,7 @@ await Promise.allSettled([load(), startMap()]);
 if (map) {
   frame(map, zones.filter((z) => z.kind !== "territory").map((z) => z.geometry), { animate: false });
   draw();
+  map.once("idle", () => { $("map").dataset.ready = "true"; });
+  map.triggerRepaint();
 }
 if (asked.get("zone")) await open(asked.get("zone"));
