@@ -69,14 +69,19 @@ def test_an_officer_sends_the_picture_of_a_scan(visit: Visit, people: People) ->
     dialog.get_by_role("button", name="Record").click()
     expect(dialog.get_by_role("alert")).to_contain_text("send one of image/png")
     expect(bar).to_be_hidden()
-    # The bar stands as long as the server has not answered.
-    held: list[Route] = []
-    page.route("**/scans", lambda route: held.append(route))
+    stood: list[bool] = []
+
+    def sent(route: Route) -> None:
+        # The bar stands as long as the server has not answered.
+        expect(bar).to_be_visible()
+        stood.append(True)
+        route.continue_()
+
+    page.route("**/scans", sent)
     file.set_input_files({"name": "scan.png", "mimeType": "image/png", "buffer": picture})
     dialog.get_by_role("button", name="Record").click()
-    expect(bar).to_be_visible()
-    held[0].continue_()
     expect(dialog).to_be_hidden()
+    assert stood == [True]
     (scan,) = scene.customs.get(f"/deliveries/{scene.delivery}/scans")["items"]
     assert (scan["result"], scan["file"]["name"]) == ("suspicious", "scan.png")
     assert scan["file"]["size_bytes"] == len(picture)

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.people import SIZES, People
 from tests.browser.test_pages import Visit, people, visit
 from tests.support.customs import names, rfc3339
+from tests.support.waiting import wait_until
 
 SQUARE = [[76.0, 43.0], [76.1, 43.0], [76.1, 43.1], [76.0, 43.1], [76.0, 43.0]]
 MAP = "#map[data-ready][data-still]"
@@ -77,8 +78,15 @@ def test_a_zone_is_drawn_mended_and_saved(visit: Visit, people: People) -> None:
     expect(page.locator("#outline-state")).to_contain_text("Corners: 4")
     drawn = page.locator("[name=geometry]").input_value()
 
-    page.mouse.move(*_at(page, CORNERS[0]))
-    expect(page.locator("#map canvas")).to_have_css("cursor", "grab")
+    canvas = page.locator("#map canvas")
+
+    def holds_a_corner() -> bool:
+        page.mouse.move(*_at(page, (0.5, 0.55)))
+        page.mouse.move(*_at(page, CORNERS[0]))
+        return bool(canvas.evaluate("it => it.style.cursor") == "grab")
+
+    # The corners are on the map some frames later, and only a movement asks what it is over.
+    wait_until(holds_a_corner, 60, "a corner under the mouse")
     page.mouse.down()
     page.mouse.move(*_at(page, (0.2, 0.25)), steps=4)
     page.mouse.up()
