@@ -99,6 +99,9 @@ def judge(
     ``now`` is the one clock of the batch. ``urgent``: only deliveries that are not to wait.
     ``memory``: what the caller remembers of earlier batches; the database is asked whether it still
     holds.
+
+    Raises:
+        TooMany: several deliveries have more records than one batch may hold; ask for fewer.
     """
     batch = Judging(
         now=now,
