@@ -69,7 +69,7 @@ class Links:
         self._held: Set[int] = frozenset()
         self._confirmed_s = 0.0
         self._up = 0
-        self._reached_s = time.monotonic()
+        self._reached_s = self._tended_s = self._awake_s = time.monotonic()
         self._orders: deque[tuple[Sequence[Command], Sequence[Delivered]]] = deque()
         self._turned = threading.Condition()
         self._stop = threading.Event()
@@ -85,7 +85,7 @@ class Links:
     @property
     def in_reach(self) -> bool:
         """Whether the broker has been reached lately."""
-        return time.monotonic() - self._reached_s < AWAY_S
+        return time.monotonic() - max(self._reached_s, self._awake_s) < AWAY_S
 
     def hold(self, shards: Set[int], confirmed_s: float) -> None:
         """Keep just these shards' sessions up: they were surely ours at ``confirmed_s``.
@@ -118,12 +118,16 @@ class Links:
         self._wake()
 
     def tend(self) -> None:
-        """Start the loop again if its thread has ended.
+        """Start the loop again if its thread has ended. To be called every few seconds.
 
         Raises:
             RuntimeError: it does not end and does not go on; only a new process can help.
         """
-        if time.monotonic() - self._turn_s > STUCK_S:
+        now_s = time.monotonic()
+        if now_s - self._tended_s > AWAY_S / 2:
+            self._awake_s = now_s  # stopped as a whole: the loop, too, has yet to go on
+        self._tended_s = now_s
+        if now_s - max(self._turn_s, self._awake_s) > STUCK_S:
             raise RuntimeError(f"the broker's loop has not turned for {STUCK_S:g} s")
         if not self._thread.is_alive() and not self._stop.is_set():
             log.error("the broker's loop had ended, starting it again")

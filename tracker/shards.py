@@ -142,7 +142,7 @@ class Keeper:
         A worker that does not reach the broker would take nothing, so that others do.
         """
         conn = self._connection()
-        if ended := leases.end_storing_of_expired(conn) + workers.end_stalled(conn):
+        if ended := leases.end_storing_of_expired(conn, self._worker) + workers.end_stalled(conn):
             log.warning("sessions whose client stands still were ended", sessions=ended)
             STOOD_STILL.inc(ended)
         began_s = time.monotonic()

@@ -129,7 +129,7 @@ def test_one_that_stands_still_in_the_middle_of_a_copy_loses_its_shards(
         copy = ended.enter_context(storing.cursor().copy("COPY shard_leases (shard) FROM STDIN"))
         copy.write("70\n")
         wait_until(lambda: "one" not in beat(two, "two").workers, WAIT_S, "the term to end")
-        wait_until(lambda: leases.end_storing_of_expired(two) == 1, WAIT_S, "its end")
+        wait_until(lambda: leases.end_storing_of_expired(two, "two") == 1, WAIT_S, "its end")
         taken: set[int] = set()
 
         def all_taken() -> bool:
@@ -150,7 +150,7 @@ def test_one_that_is_only_slow_to_store_is_let_finish(
     beat(two, "two")
     with workers.connect(database, leases.storing_name("one")) as storing, storing.transaction():
         leases.hold_owned(storing, "one", {1})
-        assert leases.end_storing_of_expired(two) == 0
+        assert leases.end_storing_of_expired(two, "two") == 0
         assert leases.take(two, "two", {1}) == set()
         assert leases.hold_owned(storing, "one", {1}) == {1}
 

@@ -129,8 +129,8 @@ def sessions_up(conn: psycopg.Connection[Any]) -> int:
     return fleet(conn).sessions_up
 
 
-def end_storing_of_expired(conn: psycopg.Connection[Any]) -> int:
-    """End the sessions in which workers stand still in storing whose term has ended; how many.
+def end_storing_of_expired(conn: psycopg.Connection[Any], own: str) -> int:
+    """End the sessions in which other workers stand still whose term has ended; how many.
 
     Whoever is stopped in the middle of storing holds its shards by the locks of `hold_owned`, and
     in the middle of a COPY no time-out of the server's ends that. What it had not committed was
@@ -142,11 +142,11 @@ def end_storing_of_expired(conn: psycopg.Connection[Any]) -> int:
         SELECT pg_terminate_backend(a.pid)
         FROM ingest_workers w
         JOIN pg_stat_activity a ON a.application_name = %s || right(w.id, %s)
-        WHERE a.datname = current_database() AND w.expires_at <= clock_timestamp()
+        WHERE a.datname = current_database() AND w.expires_at <= clock_timestamp() AND w.id <> %s
           AND a.wait_event_type = 'Client' AND a.xact_start IS NOT NULL
           AND a.state_change < clock_timestamp() - make_interval(secs => %s)
         """,
-        (_STORING, _TOKEN, STANDS_STILL_S),
+        (_STORING, _TOKEN, own, STANDS_STILL_S),
     ).fetchall()
     return len(rows)
 

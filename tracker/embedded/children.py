@@ -132,15 +132,20 @@ def end(
             process.wait()
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
     """A TCP port on the loopback that nobody listens on now.
 
     From below those that the system gives to outgoing connections: one of them could take the port
-    between our look and the start of whom it is for.
+    between our look and the start of whom it is for. For the same reason this process is given none
+    twice: several are often drawn before the first is listened on.
     """
     for _ in range(TRIES):
         port = LOWEST_PORT + secrets.randbelow(max(1, _lowest_outgoing_port() - LOWEST_PORT))
-        if port_is_free(port):
+        if port not in _given and port_is_free(port):
+            _given.add(port)
             return port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
@@ -172,8 +177,12 @@ def choose_port(*, wanted: int | None, last: int | None, what: str) -> int:
     if wanted:
         if not port_is_free(wanted):
             raise SetupError(f"port {wanted} for {what} is taken: end its user or give another")
+        _given.add(wanted)
         return wanted
-    return last if last and port_is_free(last) else free_port()
+    if last and port_is_free(last):
+        _given.add(last)
+        return last
+    return free_port()
 
 
 def _service_ids(data: Path) -> tuple[int, int]:
