@@ -92,7 +92,7 @@ def test_the_server_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     server_pid = int(parent.stdout.readline())
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    wait_until(lambda: not psutil.pid_exists(server_pid), 15, "the orphaned server to end")
+    wait_until(lambda: not psutil.pid_exists(server_pid), 60, "the orphaned server to end")
     assert not (tmp_path / "postgres/data/postmaster.pid").exists()
 
 
@@ -167,13 +167,13 @@ def test_unfit_servers_are_named(
 def test_the_broker_keeps_a_durable_session_over_a_restart(broker: Broker) -> None:
     with mqtt_client(broker, "durable") as subscriber:
         subscriber.subscribe("kept/#", qos=1)
-        wait_until(lambda: subscriber.subscribed, 5, "the subscription")
+        wait_until(lambda: subscriber.subscribed, 60, "the subscription")
     with mqtt_client(broker, "publisher") as publisher:
-        publisher.publish("kept/a", "still here", qos=1).wait_for_publish(5)
+        publisher.publish("kept/a", "still here", qos=1).wait_for_publish(60)
     broker.stop()
     broker.start()
     with mqtt_client(broker, "durable") as subscriber:
-        wait_until(lambda: subscriber.received, 5, "the message from before the restart")
+        wait_until(lambda: subscriber.received, 60, "the message from before the restart")
     assert subscriber.received == [b"still here"]
 
 

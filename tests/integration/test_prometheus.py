@@ -28,7 +28,7 @@ def test_every_metric_is_served_by_some_process(stack: Stack, rules: list[dict[s
     listed = json.loads((stack.home / "metrics.json").read_text())
     served: dict[str, set[str]] = {}
     for one in listed:
-        text = httpx.get(f"http://{one['targets'][0]}/metrics", timeout=10).text
+        text = httpx.get(f"http://{one['targets'][0]}/metrics", timeout=30).text
         served[one["labels"]["process"]] = set(re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE))
     for rule in rules:
         names = set(re.findall(r"\btracker_\w+", rule["expr"]))

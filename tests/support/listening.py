@@ -30,12 +30,13 @@ class Listener:
                 "GET", "/api/v1/stream", headers=headers, params=params, timeout=60
             ) as answer:
                 self.status, self.type = answer.status_code, answer.headers["content-type"]
-                self._opened.set()
                 event: dict[str, Any] = {}
                 for line in answer.iter_lines():
                     if self._ended.is_set():
                         return
-                    if line == "":
+                    if line == ": ready":  # the headers come before it is listened for
+                        self._opened.set()
+                    elif line == "":
                         if event:
                             with self.news:
                                 self.events.append(event)
