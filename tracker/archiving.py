@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from msgspec import Struct
 from prometheus_client import Counter
 
 from tracker.db import retention as db
-from tracker.db.partitions import partition_name
+from tracker.db.partitions import let_go_soon, partition_name
 from tracker.errors import SetupError
 from tracker.retention import Week, cutoff, due
 from tracker.settings import Settings
@@ -31,6 +31,13 @@ from tracker.settings import Settings
 Connection = psycopg.Connection[Any]
 
 log = structlog.get_logger(__name__)
+
+IDLE_IN_TRANSACTION_S = 1800.0
+"""One that is stopped in the middle of an export keeps VACUUM from its work for no longer. Between
+two statements lies at most the writing through of a file, of which the system holds back no more
+than a part of its memory: tens of GB at tens of MB a second. What takes hours is done in pieces."""
+
+_PIECE: Final = 1 << 24
 
 ARCHIVED = Counter("tracker_records_archived_total", "Records that retention took out.")
 
@@ -85,6 +92,14 @@ class Done(Struct, frozen=True, kw_only=True):
 
 class Stopped(Exception):
     """The process is to end: the week's transaction is undone."""
+
+
+Between = Callable[[], None]
+"""Called between the pieces of the work on files, which takes hours for a large week."""
+
+
+def _nothing() -> None:
+    pass
 
 
 def plan(conn: Connection, settings: Settings, now: datetime) -> list[Planned]:
@@ -165,6 +180,7 @@ def _take_out(
     if settings.archive_dir is not None and size.removed:
         folder = settings.archive_dir / f"{partition_name(week.monday)}.{number}"
         sha256 = _export(conn, week, folder, stopped)
+    let_go_soon(conn)  # what follows is in the way of judging and storing
     retired = db.retire(conn, week)
     messages = db.delete_messages(conn, week)
     kept = db.prepare_kept(conn, week)
@@ -202,16 +218,23 @@ def _export(conn: Connection, week: Week, folder: Path, stopped: Callable[[], bo
     A folder of that name is what a run left that did not commit: its records are still in the
     database.
     """
+
+    def between() -> None:
+        if stopped():
+            raise Stopped
+        # A sign of life: by it the server tells a long export from a process that stands still.
+        conn.execute("SELECT 1")
+
     part = folder.with_name(folder.name + ".part")
     for leftover in (part, folder):
         shutil.rmtree(leftover, ignore_errors=True)
     part.mkdir(parents=True)
     files = {
         "records.parquet": _write(
-            part / "records.parquet", RECORDS, _checked(db.removed_records(conn, week), stopped)
+            part / "records.parquet", RECORDS, db.removed_records(conn, week), between
         ),
         "messages.parquet": _write(
-            part / "messages.parquet", MESSAGES, _checked(db.removed_messages(conn, week), stopped)
+            part / "messages.parquet", MESSAGES, db.removed_messages(conn, week), between
         ),
     }
     manifest = {
@@ -227,22 +250,17 @@ def _export(conn: Connection, week: Week, folder: Path, stopped: Callable[[], bo
     return hashlib.sha256(text).hexdigest()
 
 
-def _checked(
-    batches: Iterator[Sequence[tuple[Any, ...]]], stopped: Callable[[], bool]
-) -> Iterator[Sequence[tuple[Any, ...]]]:
-    for batch in batches:
-        if stopped():
-            raise Stopped
-        yield batch
-
-
 def _write(
-    path: Path, schema: pa.Schema, batches: Iterable[Sequence[tuple[Any, ...]]]
+    path: Path,
+    schema: pa.Schema,
+    batches: Iterable[Sequence[tuple[Any, ...]]],
+    between: Between,
 ) -> dict[str, Any]:
     """Write rows as Parquet, read the file back, compare; its entry in the manifest."""
     rows, digest = 0, hashlib.sha256()
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch in batches:
+            between()
             columns = [
                 pa.array(column, field.type)
                 for column, field in zip(zip(*batch, strict=True), schema, strict=True)
@@ -253,16 +271,17 @@ def _write(
             for row in batch:
                 _count(digest, row)
     _sync(path)
-    found, read_back = _read_back(path)
+    found, read_back = _read_back(path, between)
     if (found, read_back) != (rows, digest.hexdigest()):
         raise SetupError(f"{path} reads back otherwise than it was written: check the disk")
-    return {"rows": rows, "sha256": _sha256(path), "bytes": path.stat().st_size}
+    return {"rows": rows, "sha256": _sha256(path, between), "bytes": path.stat().st_size}
 
 
-def _read_back(path: Path) -> tuple[int, str]:
+def _read_back(path: Path, between: Between = _nothing) -> tuple[int, str]:
     rows, digest = 0, hashlib.sha256()
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=db.BATCH):
+            between()
             for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 rows += 1
                 _count(digest, row)
@@ -294,9 +313,13 @@ def verify(folder: Path) -> dict[str, int]:
     return {name: entry["rows"] for name, entry in manifest["files"].items()}
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, between: Between = _nothing) -> str:
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while piece := file.read(_PIECE):
+            between()
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _write_through(path: Path, text: bytes) -> None:

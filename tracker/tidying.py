@@ -23,6 +23,10 @@ Connection = psycopg.Connection[Any]
 
 log = structlog.get_logger(__name__)
 
+IDLE_IN_TRANSACTION_S = 60.0
+"""One that is stopped in the middle of a batch keeps nobody from the rows, or judging from the
+traces, for longer; between two statements it only tells cases from others."""
+
 TIDIED = Counter(
     "tracker_tidied_rows_total", "Rows that left tables beside telemetry by policy.", ["table"]
 )

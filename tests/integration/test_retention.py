@@ -252,7 +252,7 @@ def test_nothing_is_dropped_if_the_archive_reads_back_otherwise(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trip(world)
-    monkeypatch.setattr("tracker.archiving._read_back", lambda path: (5, "otherwise"))
+    monkeypatch.setattr("tracker.archiving._read_back", lambda *_: (5, "otherwise"))
     with pytest.raises(SetupError, match="reads back otherwise"):
         archiving.run(world.conn, settings(world, tmp_path), NOW)
     assert count(world) == 5
@@ -274,6 +274,30 @@ def test_a_run_that_was_cut_short_leaves_the_week_and_is_taken_up_again(
     assert archiving.verify(leftover)["records.parquet"] == 5
 
 
+def test_an_export_gives_signs_of_life_and_can_be_stopped_also_while_it_reads_back(
+    world: World, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large week is read back for hours, which must not be taken for standing still."""
+    trip(world, n=5)
+    monkeypatch.setattr("tracker.db.retention.BATCH", 1)
+    said: list[datetime] = []
+    with psycopg.connect(database, autocommit=True) as server:
+
+        def stopped() -> bool:
+            row = server.execute(
+                "SELECT state_change FROM pg_stat_activity WHERE pid = %s",
+                (world.conn.info.backend_pid,),
+            ).fetchone()
+            assert row is not None
+            said.append(row[0])
+            return len(said) == 9  # five rows written, three read back
+
+        assert archiving.run(world.conn, settings(world, tmp_path), NOW, stopped=stopped) == []
+    assert count(world) == 5
+    assert (tmp_path / f"{PARTITION}.1.part" / "records.parquet").is_file()
+    assert len(said) == len(set(said)) == 9
+
+
 def test_a_changed_archive_is_noticed(world: World, tmp_path: Path) -> None:
     trip(world)
     archiving.run(world.conn, settings(world, tmp_path), NOW)
@@ -292,13 +316,28 @@ def test_a_reader_that_is_busy_for_long_stops_the_drop_not_the_storing(
 ) -> None:
     trip(world)
     with psycopg.connect(database) as reader, monkeypatch.context() as impatient:
-        impatient.setattr("tracker.db.retention.SWAP_LOCK_TIMEOUT_MS", 50)
+        impatient.setattr("tracker.db.partitions.LOCK_TIMEOUT_MS", 50)
         reader.execute("SELECT count(*) FROM telemetry")
         with pytest.raises(psycopg.errors.LockNotAvailable):
             archiving.run(world.conn, settings(world, tmp_path), NOW)
     assert count(world) == 5
     (done,) = archiving.run(world.conn, settings(world, tmp_path), NOW)
     assert done.records == 5
+
+
+def test_a_reader_that_is_busy_for_long_stops_the_adopting_of_strays(
+    world: World, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tracker.db.partitions.LOCK_TIMEOUT_MS", 50)
+    stray = OLD - timedelta(weeks=30)
+    world.store([world.message(world.device(), record(1, stray), received=stray)])
+    # Waiting, it must fail here, not hang.
+    world.conn.execute("SET statement_timeout = '30s'")
+    with psycopg.connect(database) as reader:
+        reader.execute("SELECT count(*) FROM telemetry")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            archiving.run(world.conn, settings(world, tmp_path), NOW)
+    assert count(world, "telemetry_default") == 1
 
 
 def test_rows_that_the_default_partition_took_get_their_week(world: World, tmp_path: Path) -> None:

@@ -15,15 +15,13 @@ from msgspec import Struct
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tracker.db.partitions import DEFAULT, adopt, partition_name
+from tracker.db.partitions import DEFAULT, adopt, be_brief, partition_name
 from tracker.retention import Week, holds
 
 Connection = psycopg.Connection[Any]
 
 LOCK = 7238248
 BATCH = 10_000
-SWAP_LOCK_TIMEOUT_MS = 2000
-"""The swap needs telemetry to itself for a moment; storing must not queue behind it for longer."""
 
 
 def lead(conn: Connection) -> bool:
@@ -45,7 +43,11 @@ def weeks(conn: Connection) -> list[Week]:
 
 
 def adopt_strays(conn: Connection) -> int:
-    """Give the weeks whose records lie in the default partition one of their own; how many."""
+    """Give the weeks whose records lie in the default partition one of their own; how many.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: telemetry was busy for too long.
+    """
     rows = conn.execute(
         sql.SQL(
             "SELECT DISTINCT date_trunc('week', received_at AT TIME ZONE 'UTC')::date FROM {}"
@@ -278,7 +280,7 @@ def swap(conn: Connection, week: Week, *, kept: int) -> None:
     Raises:
         psycopg.errors.LockNotAvailable: telemetry was busy for too long.
     """
-    conn.execute("SELECT set_config('lock_timeout', %s, true)", (f"{SWAP_LOCK_TIMEOUT_MS}ms",))
+    be_brief(conn)
     table, kept_table = _table(week), _kept_table(week)
     conn.execute(sql.SQL("ALTER TABLE telemetry DETACH PARTITION {}").format(table))
     conn.execute(sql.SQL("DROP TABLE {}").format(table))
