@@ -13,7 +13,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -139,7 +139,7 @@ class Evaluator:
         with conn.transaction():
             judged = judge(
                 conn,
-                now=datetime.now(UTC),
+                now=workers.now(conn),
                 limit=limit,
                 only=only,
                 memory=self._memory,
@@ -160,7 +160,7 @@ class Evaluator:
             fault_id = uuid4().hex
             log.exception("delivery not judged", delivery_id=str(delivery_id), fault_id=fault_id)
             FAULTS.inc()
-            retry_at = datetime.now(UTC) + FAULT_RETRY
+            retry_at = workers.now(conn) + FAULT_RETRY
             record_fault(conn, delivery_id, fault_id=fault_id, retry_at=retry_at)
             return 0
 

@@ -108,7 +108,7 @@ class Watch:
                 leads = True
                 log.info("leading")
             if leads:
-                now = _now(conn)
+                now = workers.now(conn)
                 self.tick(conn, now)
                 self._retain(now)
             self._stop.wait(self._settings.watch_tick_s)
@@ -184,13 +184,6 @@ class Watch:
             # What was to go stays in the database and is tried again in an hour.
             RETENTION_FAILED.inc()
             log.error("retention failed", error=str(exc))
-
-
-def _now(conn: psycopg.Connection[Any]) -> datetime:
-    row = conn.execute("SELECT clock_timestamp()").fetchone()
-    assert row is not None
-    now: datetime = row[0]
-    return now
 
 
 def _end_stalled(conn: psycopg.Connection[Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import msgspec
 import typer
 
 from tracker.commands.common import database
+from tracker.db import workers
 from tracker.errors import SetupError
 from tracker.settings import Settings
 from tracker.terminal import told_errors
@@ -25,7 +25,7 @@ def plan() -> None:
 
     with told_errors(), database() as (settings, conn, _begin):
         _require_policy(settings)
-        for week in archiving.plan(conn, settings, datetime.now(UTC)):
+        for week in archiving.plan(conn, settings, workers.now(conn)):
             typer.echo(msgspec.json.encode(week).decode())
 
 
@@ -36,7 +36,7 @@ def run() -> None:
 
     with told_errors(), database() as (settings, conn, _begin):
         _require_policy(settings)
-        for week in archiving.run(conn, settings, datetime.now(UTC)):
+        for week in archiving.run(conn, settings, workers.now(conn)):
             typer.echo(msgspec.json.encode(week).decode())
 
 
@@ -49,7 +49,7 @@ def tidy(
 
     with told_errors(), database() as (settings, conn, _begin):
         work = tidying.plan if plan else tidying.run
-        for table in work(conn, settings, datetime.now(UTC)):
+        for table in work(conn, settings, workers.now(conn)):
             typer.echo(msgspec.json.encode(table).decode())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 
+from tracker.db import workers
 from tracker.db.partitions import ensure_partitions
 from tracker.errors import SetupError
 
@@ -43,8 +44,9 @@ def upgrade(dsn: str, revision: str = "head") -> None:
     """
     require_postgis(dsn)
     command.upgrade(alembic_config(dsn), revision)
-    with psycopg.connect(dsn) as conn:
-        ensure_partitions(conn, datetime.now(UTC))
+    # Not now, if a reader is busy with the table: the watch makes them within a minute.
+    with psycopg.connect(dsn) as conn, suppress(psycopg.errors.LockNotAvailable):
+        ensure_partitions(conn, workers.now(conn))
 
 
 def downgrade(dsn: str, revision: str) -> None:

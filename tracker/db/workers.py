@@ -7,6 +7,7 @@ Here it is let go within seconds, and a worker whose database has vanished notic
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -82,6 +83,14 @@ def connect(
             **server,
         ),
     )
+
+
+def now(conn: psycopg.Connection[Any]) -> datetime:
+    """The database's time: one clock for all workers, whatever that of their machines says."""
+    row = conn.execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None
+    told: datetime = row[0]
+    return told
 
 
 def end_stalled(conn: psycopg.Connection[Any], stalled_s: float = STALLED_S) -> int:
