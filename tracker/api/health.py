@@ -19,7 +19,7 @@ from tracker.api.state import AppState, state_of
 from tracker.db.connect import raw
 from tracker.db.leases import Fleet, fleet
 from tracker.db.migrate import head_revision
-from tracker.db.reading_health import evaluator_lag_s, revision
+from tracker.db.reading_health import evaluator_lag_s, only_read, revision
 from tracker.errors import SetupError
 
 router = APIRouter(prefix="/api/v1", tags=["health"])
@@ -84,12 +84,13 @@ def metrics(request: Request) -> Response:
 
 
 def check_database(state: AppState) -> dict[str, Any]:
-    """Whether the database answers."""
+    """Whether the database answers, and takes writes."""
     return _asked(state, _answered)
 
 
 def _answered(conn: psycopg.Connection[Any]) -> dict[str, Any]:
-    conn.execute("SELECT 1")
+    if only_read(conn):
+        return {"ok": False, "detail": "the database can only be read: a standby, or set so"}
     return {"ok": True}
 
 

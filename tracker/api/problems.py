@@ -11,14 +11,16 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
+import psycopg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
+from tracker.db.workers import LOST
 from tracker.errors import (
     Conflict,
     FieldError,
@@ -90,6 +92,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DBAPIError, _database)
+    app.add_exception_handler(psycopg.Error, _database)
     app.add_exception_handler(PoolTimeout, _busy)
     app.add_exception_handler(UnicodeEncodeError, _unwritable)
     app.add_exception_handler(Exception, _fault)
@@ -161,19 +164,20 @@ def _http(request: Request, exc: Exception) -> JSONResponse:
 
 
 def _database(request: Request, exc: Exception) -> JSONResponse:
-    """Faults that the database found and no check before it."""
-    if isinstance(exc, DataError):
-        log.info("data_refused", path=request.url.path, error=str(exc.orig))
+    """Faults that the database found and no check before it: psycopg's, wrapped or not."""
+    fault = exc.orig if isinstance(exc, DBAPIError) else exc
+    if isinstance(fault, psycopg.DataError):
+        log.info("data_refused", path=request.url.path, error=str(fault))
         return problem(
             422, "a value cannot be stored: it is out of range or holds a NUL", kind="invalid"
         )
-    if isinstance(exc, IntegrityError):
-        log.info("integrity_refused", path=request.url.path, error=str(exc.orig))
+    if isinstance(fault, psycopg.IntegrityError):
+        log.info("integrity_refused", path=request.url.path, error=str(fault))
         return problem(
             409, "somebody else has just changed this; read it again and retry", kind="conflict"
         )
-    if isinstance(exc, OperationalError):
-        log.warning("database_unavailable", path=request.url.path, error=str(exc.orig))
+    if isinstance(exc, OperationalError) or isinstance(fault, LOST):
+        log.warning("database_unavailable", path=request.url.path, error=str(fault))
         return _unavailable()
     return _fault(request, exc)
 

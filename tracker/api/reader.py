@@ -1,19 +1,16 @@
 """Who reads, whose deliveries they may see, and the connection: what these calls are given.
 
 The named SQL of the reading calls runs on psycopg itself, inside the transaction of the call's
-session. Its faults are wrapped once, here, as SQLAlchemy wraps its own, so that one table of
-problems answers both.
+session.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from tracker.api.deps import Caller, Reading, Writing
 from tracker.api.rights import require, scope_of
@@ -36,8 +33,7 @@ def reads(call: str) -> Callable[..., Iterator[Reader]]:
 
     def reader(user: Caller, session: Reading) -> Iterator[Reader]:
         require(user, call)
-        with _wrapped():
-            yield Reader(user=user, scope=scope_of(user), conn=raw(session))
+        yield Reader(user=user, scope=scope_of(user), conn=raw(session))
 
     return reader
 
@@ -51,20 +47,6 @@ def writes(call: str) -> Callable[..., Iterator[Reader]]:
 
     def writer(user: Caller, session: Writing) -> Iterator[Reader]:
         require(user, call)
-        with _wrapped():
-            yield Reader(user=user, scope=scope_of(user), conn=raw(session))
+        yield Reader(user=user, scope=scope_of(user), conn=raw(session))
 
     return writer
-
-
-@contextmanager
-def _wrapped() -> Iterator[None]:
-    """psycopg's faults as SQLAlchemy's, which the table of problems knows."""
-    try:
-        yield
-    except psycopg.DataError as exc:
-        raise DataError(None, None, exc) from exc
-    except psycopg.IntegrityError as exc:
-        raise IntegrityError(None, None, exc) from exc
-    except psycopg.OperationalError as exc:
-        raise OperationalError(None, None, exc) from exc

@@ -10,11 +10,16 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
+from tracker.db.workers import LOST, keep_in_touch
 from tracker.errors import SetupError
 from tracker.logs import configure_logging
 from tracker.settings import Settings, load_settings
 
 Begin = Callable[[], AbstractContextManager[psycopg.Connection[Any]]]
+
+IDLE_IN_TRANSACTION_MS = 600_000
+"""A command that was suspended at the terminal (Ctrl-Z) in the middle of a transaction keeps its
+locks from the workers: after so long the server ends its session."""
 
 FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"]
 SinceOption = Annotated[
@@ -27,7 +32,7 @@ def database() -> Iterator[tuple[Settings, psycopg.Connection[Any], Begin]]:
     """The settings, a connection that commits each statement, and how to begin a transaction.
 
     Raises:
-        SetupError: the database cannot be reached.
+        SetupError: the database cannot be reached, or failed in between.
     """
     settings = load_settings()
     configure_logging(settings.log_level)
@@ -36,8 +41,7 @@ def database() -> Iterator[tuple[Settings, psycopg.Connection[Any], Begin]]:
             settings.database_url,
             autocommit=True,
             application_name="tracker-cli",
-            connect_timeout=5,
-            options="-c timezone=UTC",
+            **keep_in_touch(idle_in_transaction_session_timeout=IDLE_IN_TRANSACTION_MS),
         )
     except psycopg.OperationalError as exc:
         raise SetupError(f"the database cannot be reached: {exc}") from exc
@@ -47,8 +51,11 @@ def database() -> Iterator[tuple[Settings, psycopg.Connection[Any], Begin]]:
         with conn.transaction():
             yield conn
 
-    with conn:
-        yield settings, conn, begin
+    try:
+        with conn:
+            yield settings, conn, begin
+    except LOST as exc:
+        raise SetupError(f"the database failed: {' '.join(str(exc).split())}") from exc
 
 
 def aware(at: datetime | None) -> datetime | None:

@@ -11,13 +11,22 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import psycopg
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.orm import Session
 
 from tracker.db.migrate import alembic_url
+from tracker.db.workers import keep_in_touch
 
 STATEMENT_TIMEOUT_MS = 30_000
 """A statement of the API that takes longer holds a connection that others wait for."""
+
+IDLE_IN_TRANSACTION_MS = 60_000
+"""A process that is stopped between a write and its commit keeps a delivery, and the lock of the
+outbox, from everybody else: after so long the server ends its session."""
+
+SNAPSHOT_IDLE_MS = 600_000
+"""An evidence pack is made in Python between its statements, for minutes where a journey was long;
+its transaction locks no row."""
 
 POOL_TIMEOUT_S = 10.0
 
@@ -44,10 +53,13 @@ class Database:
             pool_pre_ping=True,
             connect_args={
                 "application_name": "tracker-api",
-                "connect_timeout": 5,
-                "options": f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c timezone=UTC",
+                **keep_in_touch(
+                    statement_timeout=STATEMENT_TIMEOUT_MS,
+                    idle_in_transaction_session_timeout=IDLE_IN_TRANSACTION_MS,
+                ),
             },
         )
+        event.listen(self.engine, "checkin", _as_the_server_has_it)
         self._reading = self.engine.execution_options(postgresql_readonly=True)
         self._one_moment = self.engine.execution_options(
             postgresql_readonly=True, isolation_level="REPEATABLE READ"
@@ -63,6 +75,9 @@ class Database:
     def snapshot(self) -> Iterator[ReadSession]:
         """A read-only transaction that sees one moment, however long it lasts."""
         with ReadSession(self._one_moment) as session:
+            session.execute(
+                text(f"SET LOCAL idle_in_transaction_session_timeout = {SNAPSHOT_IDLE_MS}")
+            )
             yield session
 
     @contextmanager
@@ -74,6 +89,13 @@ class Database:
     def close(self) -> None:
         """Close all connections of the pool."""
         self.engine.dispose()
+
+
+def _as_the_server_has_it(connection: psycopg.Connection[Any] | None, _record: object) -> None:
+    """After a read-only transaction SQLAlchemy asks for READ WRITE in those that follow, and so
+    writes to a database that is set to be only read. Whether it is shall be the server's say."""
+    if connection is not None:
+        connection.read_only = None
 
 
 def raw(session: Session) -> psycopg.Connection[Any]:

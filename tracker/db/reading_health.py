@@ -7,6 +7,14 @@ from typing import Any
 import psycopg
 
 
+def only_read(conn: psycopg.Connection[Any]) -> bool:
+    """Whether the server refuses every write: it is a standby, or was set to."""
+    row = conn.execute(
+        "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean"
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def revision(conn: psycopg.Connection[Any]) -> str | None:
     """The schema's revision; None if it was never migrated."""
     exists = conn.execute("SELECT to_regclass('alembic_version') IS NOT NULL").fetchone()
