@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import itertools
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from uuid import uuid4
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
 
 import httpx
 import psycopg
@@ -16,8 +20,11 @@ from fastapi import FastAPI
 from tests.integration.reading_app import app, world
 from tests.support.waiting import wait_until
 from tests.support.world import Listener, World, serving
-from tracker.api.hub import CLIENT_EVENTS, Client, StreamEvent
+from tracker.api.hub import BATCH, CLIENT_EVENTS, REPLAYS, Client, Hub, StreamEvent
+from tracker.db.outbox import Event, append
 from tracker.db.reading import Scope
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -167,8 +174,124 @@ def test_a_listener_that_leaves_frees_its_connection(app: FastAPI, world: World,
     with httpx.stream("GET", url, headers=world.token(app, "monitor")) as response:
         lines = response.iter_lines()
         assert next(lines) == ": ready"
-        assert listening() == 1
-    wait_until(lambda: listening() == 0, 10, "the connection to be closed")
+        # The session that first asked whether the database is there may still be ending.
+        wait_until(lambda: listening() == 1, 60, "one connection")
+    wait_until(lambda: listening() == 0, 60, "the connection to be closed")
+
+
+def run_apart(work: Coroutine[Any, Any, T]) -> T:
+    """In a thread of its own: a browser that other tests keep open runs a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+def events(world: World, delivery: UUID, many: int) -> None:
+    with world.conn.transaction():
+        told = [Event(kind="delivery", delivery_id=delivery, payload={"n": n}) for n in range(many)]
+        append(world.conn, told)
+
+
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND"
+
+
+def count(world: World, condition: str, *params: Any) -> int:
+    row = world.conn.execute(f"{SESSIONS} {condition}", params).fetchone()
+    return int(row[0]) if row else 0
+
+
+def test_a_client_that_reads_slowly_what_it_missed_holds_no_connection(world: World) -> None:
+    many = 2 * BATCH + 1
+    events(world, world.delivery(), many)
+
+    async def read_slowly() -> list[bytes]:
+        chunks = []
+        async for chunk in Hub(world.dsn).replay(Client(scope=Scope())):
+            chunks.append(chunk)
+            # Blocks the loop: whatever the replay still holds, it holds.
+            wait_until(
+                lambda: not count(world, "application_name = 'tracker-stream'"),
+                10,
+                "no connection while the client reads",
+            )
+        return chunks
+
+    chunks = run_apart(read_slowly())
+    assert [chunk.count(b"event: ") for chunk in chunks] == [BATCH, BATCH, 1]
+    told = [line for line in b"".join(chunks).splitlines() if line.startswith(b"id: ")]
+    assert told == [b"id: %d" % n for n in range(1, many + 1)]
+
+
+@contextmanager
+def few_connections(world: World, limit: int) -> Iterator[str]:
+    """The URL of a user of the database who gets only so many connections."""
+    role, url = f"few_{uuid4().hex}", urlsplit(world.dsn)
+    world.conn.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'few' CONNECTION LIMIT {limit}")
+    world.conn.execute(f"GRANT pg_read_all_data TO {role}")
+    try:
+        yield url._replace(netloc=f"{role}:few@{url.hostname}:{url.port}").geturl()
+    finally:
+        left = f"usename = '{role}'"
+        world.conn.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {left}")
+        wait_until(lambda: not count(world, left), 10, "its connections to be closed")
+        world.conn.execute(f"DROP ROLE {role}")
+
+
+def test_hundreds_that_come_back_at_once_take_turns(world: World) -> None:
+    many = 200
+    last = world.event("delivery", world.delivery(), {"n": 1})
+
+    async def come_back(hub: Hub) -> bytes:
+        client = Client(scope=Scope())
+        await hub.check()
+        return b"".join([chunk async for chunk in hub.replay(client)])
+
+    async def all_come_back(dsn: str) -> list[bytes]:
+        hub = Hub(dsn)
+        coming = [asyncio.create_task(come_back(hub)) for _ in range(many)]
+        reads = "usename LIKE 'few%%' AND wait_event_type = 'Lock'"
+        with psycopg.connect(world.dsn) as holding:
+            # Nobody gets further than this: all who would hold a connection do.
+            holding.execute("LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE")
+            while not any(task.done() for task in coming) and count(world, reads) < REPLAYS:
+                await asyncio.sleep(0.05)
+        return await asyncio.gather(*coming)
+
+    # Twice as many as read at once: the server counts those that are just being closed.
+    with few_connections(world, 2 * REPLAYS) as dsn:
+        told = run_apart(all_come_back(dsn))
+    assert len(told) == many
+    assert all(f"id: {last}\n".encode() in chunk for chunk in told)
+
+
+def test_after_a_fault_all_come_back_and_miss_nothing(app: FastAPI, world: World, url: str) -> None:
+    whole, broken = world.delivery(), world.delivery()
+    headers = world.token(app, "monitor")
+    before = world.event("delivery", whole, {"n": "before"})
+    # A place that is none, and a client with a box that asks where it is.
+    world.position(world.device(broken, "GPS-1"), broken, 77, 43)
+    world.conn.execute(
+        "UPDATE device_positions SET geom = 'SRID=4326;POINT EMPTY',"
+        " updated_at = now() - interval '1 h'"
+    )
+    with (
+        httpx.stream("GET", url, headers=headers, timeout=60) as boxless,
+        httpx.stream("GET", url, headers=headers, params={"bbox": "76,42,78,44"}) as boxed,
+    ):
+        lines = boxless.iter_lines(), boxed.iter_lines()
+        assert [next(one) for one in lines] == [": ready", ": ready"]
+        with world.conn.transaction():
+            told = [
+                Event(kind="delivery", delivery_id=delivery, payload={"n": n})
+                for delivery, n in ((whole, "whole"), (broken, "broken"))
+            ]
+            append(world.conn, told)
+        for line in itertools.chain(*lines):
+            # Unless it is let go, it hears of nothing but that the process lives.
+            assert not line.startswith(": heartbeat")
+    with Listener(url, headers, last_event_id=str(before)) as listener:
+        world.event("delivery", whole, {"n": "after"})
+        wait_until(lambda: len(listener.of("delivery")) >= 3, 10, "what was missed, and what comes")
+    assert [data["n"] for data in listener.of("delivery")] == ["whole", "broken", "after"]
 
 
 def test_a_client_that_falls_behind_is_let_go() -> None:
@@ -182,6 +305,4 @@ def test_a_client_that_falls_behind_is_let_go() -> None:
         client.push_events([event(CLIENT_EVENTS + 1)])
         return client
 
-    # In a thread of its own: a browser that other tests keep open runs a loop in this one.
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(asyncio.run, fall_behind()).result().lost
+    assert run_apart(fall_behind()).lost

@@ -2,6 +2,7 @@
 
 A client that is slow gets fewer positions (the newest of each device); one that still falls
 behind is let go, and comes back with ``Last-Event-ID`` to read what it missed from the outbox.
+Many may come back at once: a few at a time have a connection, each for one page.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from tracker.db.outbox import OUTBOX_CHANNEL
 from tracker.db.reading import Row, Scope
 from tracker.db.reading_positions import Box, inside, position_json
 from tracker.db.reading_stream import database_now, newest_event, outbox_after, positions_since
+from tracker.db.workers import keep_in_touch
 from tracker.risk import Reason, render_reason
 
 POSITIONS_CHANNEL: Final = "tracker_positions"
@@ -37,6 +39,8 @@ FLUSH_S: Final = 0.25
 POLL_S: Final = 1.0
 RETRY_S: Final = 1.0
 BATCH: Final = 500
+#: Clients that read from the outbox at one time: after a restart hundreds come back at once.
+REPLAYS: Final = 8
 #: Events a client may be behind: some seconds of the worst storm, some hundred kilobytes.
 CLIENT_EVENTS: Final = 1000
 #: Rows are stamped before they commit: look back as long as a transaction of evaluation may take.
@@ -215,30 +219,43 @@ class Hub:
         self._dsn = dsn
         self._clients: set[Client] = set()
         self._task: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
+        self._replaying = asyncio.Semaphore(REPLAYS)
         self._ready = asyncio.Event()
         self._last: int | None = None
         self._since: datetime | None = None
         self._seen: dict[int, datetime] = {}
 
     async def check(self) -> None:
-        """Find out whether the database answers, if nobody is listening yet.
+        """Find out whether the database answers, if nobody is listening yet; all ask as one.
 
         Raises:
-            psycopg.OperationalError: it does not.
+            psycopg.OperationalError: it does not, or can only be read.
         """
-        if not self._clients:
-            async with await self._connect():
-                pass
+        if self._clients:
+            return
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._check(), name="stream-check")
+        # One that leaves meanwhile takes the answer from nobody else.
+        await asyncio.shield(self._checking)
+
+    async def _check(self) -> None:
+        async with await self._connect():
+            pass
 
     async def replay(self, client: Client) -> AsyncIterator[bytes]:
         """What the client missed since ``client.sent``, from the outbox, until it is up to date.
 
         An id beyond the newest event is of another life of the database: nothing is replayed.
         """
-        async with await self._connect() as conn:
-            client.sent = min(client.sent, await newest_event(conn))
-            while rows := await outbox_after(conn, client.sent, BATCH):
-                yield client.frames([StreamEvent.of(row) for row in rows])
+        rows: list[Row] | None = None
+        while rows is None or len(rows) == BATCH:
+            async with self._replaying, await self._connect() as conn:
+                client.sent = min(client.sent, await newest_event(conn))
+                rows = await outbox_after(conn, client.sent, BATCH)
+            # However slowly it is taken, no connection waits for that.
+            if chunk := client.frames([StreamEvent.of(row) for row in rows]):
+                yield chunk
 
     @asynccontextmanager
     async def subscribed(self, client: Client) -> AsyncIterator[None]:
@@ -258,20 +275,28 @@ class Hub:
 
     async def close(self) -> None:
         """Stop listening and let all clients go."""
-        for client in self._clients:
-            client.lost = True
-            client.wake.set()
+        self._let_go()
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
 
+    def _let_go(self) -> None:
+        for client in self._clients:
+            client.lost = True
+            client.wake.set()
+
     # ---------------------------------------------------------------- listening
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         return await psycopg.AsyncConnection.connect(
-            self._dsn, autocommit=True, application_name="tracker-stream", connect_timeout=5
+            self._dsn,
+            autocommit=True,
+            application_name="tracker-stream",
+            # A standby lets nobody listen: better no stream than one that says nothing.
+            target_session_attrs="read-write",
+            **keep_in_touch(),
         )
 
     async def _run(self) -> None:
@@ -279,8 +304,17 @@ class Hub:
             try:
                 await self._listen()
             except (psycopg.Error, OSError) as exc:
+                # Nothing is lost: it goes on after the last event that all clients were given.
                 log.warning("stream_database_lost", error=str(exc))
-                await asyncio.sleep(RETRY_S)
+            except Exception:
+                # Some clients may have been given what others were not, and to go on may fail at
+                # the same event for ever: all come back and read what they miss from the outbox.
+                log.exception("stream_fault")
+                self._let_go()
+                # Those who come meanwhile wait: what is newest must be older than their replay.
+                self._ready.clear()
+                self._last = self._since = None
+            await asyncio.sleep(RETRY_S)
 
     async def _listen(self) -> None:
         async with await self._connect() as conn:
