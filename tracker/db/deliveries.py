@@ -41,8 +41,13 @@ def create_delivery(session: WriteSession, *, device_nos: Sequence[int], **value
 
 
 def locked(session: WriteSession, delivery_id: UUID) -> Delivery | None:
-    """The delivery, locked against other acts until the transaction ends."""
-    return session.scalar(select(Delivery).where(Delivery.id == delivery_id).with_for_update())
+    """The delivery, locked against other acts until the transaction ends.
+
+    Not against rows that refer to it, since no act changes its keys: evaluation writes some while
+    it holds the alerts that an act goes on to ask for, and each would wait for the other.
+    """
+    query = select(Delivery).where(Delivery.id == delivery_id)
+    return session.scalar(query.with_for_update(key_share=True))
 
 
 _HELD: Final = text("""
