@@ -323,6 +323,30 @@ def fold_records(conn: Connection, batch: Judging) -> None:
     db.keep_states(conn, stored)
 
 
+def move_on(conn: Connection, batch: Judging) -> None:
+    """What telemetry and the clock do to the deliveries' status.
+
+    Before their alerts are touched and in one order, as people's acts lock them: whoever took them
+    the other way round would wait for each other.
+    """
+    for _, case in sorted(batch.cases.items()):
+        file = case.file
+        after = status_after(
+            case.status,
+            moved=case.after.moved,
+            late=batch.now_ms >= file.plan.deadline_ms,
+        )
+        if after != case.status and out.write_status(conn, file.id, case.status, after):
+            told = {
+                "id": str(file.id),
+                "registration_number": file.registration_number,
+                "status": after,
+                "carrier_id": str(file.carrier_id),
+                "at": rfc3339(batch.now),
+            }
+            case.events.append(Event(kind="delivery", delivery_id=file.id, payload=told))
+
+
 def compare(conn: Connection, batch: Judging) -> None:
     """What is found now against what was found before.
 
@@ -453,9 +477,7 @@ def _finding_facts(anomaly: StoredAnomaly, resolved: dict[UUID, str], now_ms: in
 
 
 def save(conn: Connection, batch: Judging) -> None:
-    """Status, where evaluation stands, and where each device is."""
-    for case in batch.cases.values():
-        _advance(conn, case, batch)
+    """Where evaluation stands, and where each device is."""
     out.write_standings(
         conn,
         [_standing(id_, case, batch.now_ms) for id_, case in batch.cases.items()],
@@ -498,29 +520,6 @@ def _dark_ms(case: Case) -> list[int]:
 def _progress_m(now: Present) -> float | None:
     places = [n.place.progress_m for n in now.newest.values() if n.place is not None]
     return max(places, default=None)
-
-
-def _advance(conn: Connection, case: Case, batch: Judging) -> None:
-    file = case.file
-    after = status_after(
-        case.status,
-        moved=case.after.moved,
-        late=batch.now_ms >= file.plan.deadline_ms,
-    )
-    if after != case.status and out.write_status(conn, file.id, case.status, after):
-        case.events.append(
-            Event(
-                kind="delivery",
-                delivery_id=file.id,
-                payload={
-                    "id": str(file.id),
-                    "registration_number": file.registration_number,
-                    "status": after,
-                    "carrier_id": str(file.carrier_id),
-                    "at": rfc3339(batch.now),
-                },
-            )
-        )
 
 
 def status_after(status: str, *, moved: bool, late: bool) -> str:

@@ -73,6 +73,7 @@ JUDGE: tuple[Callable[[psycopg.Connection[Any], Judging], None], ...] = (
     judging.load_states,
     observing.load_records,
     judging.fold_records,
+    judging.move_on,
     tracing.leave_traces,
     surrounding.surround,
     judging.compare,

@@ -22,8 +22,9 @@ from tracker.pipeline import judge
 LON, LAT = 76.5, 43.5
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["under way", "becoming overdue"])
 def test_an_incident_reported_while_an_alert_is_raised_is_no_deadlock(
-    database: str, monkeypatch: pytest.MonkeyPatch
+    database: str, monkeypatch: pytest.MonkeyPatch, late: bool
 ) -> None:
     seed, api = World(database), ApiWorld(database)
     api.token()
@@ -48,7 +49,7 @@ def test_an_incident_reported_while_an_alert_is_raised_is_no_deadlock(
     acting = threading.Thread(target=report)
     look = psycopg.connect(database, autocommit=True)
 
-    def asks_for_alerts() -> bool:
+    def act_waits() -> bool:
         waiting = "application_name = 'tracker-api' AND wait_event_type = 'Lock'"
         query = f"SELECT FROM pg_stat_activity WHERE datname = current_database() AND {waiting}"
         return look.execute(query).fetchone() is not None
@@ -61,7 +62,7 @@ def test_an_incident_reported_while_an_alert_is_raised_is_no_deadlock(
         found = alerts_held(conn, ids)
         assert (delivery.id, "seal_cut") in found
         acting.start()
-        wait_until(asks_for_alerts, 10, "the act to hold the delivery and ask for its alerts")
+        wait_until(act_waits, 10, "the act to wait for what is held")
         return found
 
     for minutes in (20, 21, 22):
@@ -69,7 +70,8 @@ def test_an_incident_reported_while_an_alert_is_raised_is_no_deadlock(
     with monkeypatch.context() as patched:
         patched.setattr(findings, "unresolved_alerts", held_while_a_person_acts)
         with seed.conn.transaction():
-            assert judge(seed.conn, now=now, limit=100) == 1
+            then = now + timedelta(days=3) if late else now
+            assert judge(seed.conn, now=then, limit=100) == 1
     acting.join(PATIENCE_S)
     assert [answer.status_code for answer in answers] == [201]
     assert answers[0].json()["noted_alerts"]

@@ -58,7 +58,8 @@ ORDER BY s.from_t, s.id
 # deliveries_concerned: those that a setting may change: on their way at or after its time, and not
 # retired. Their version changes with it, so that no plan read before is used again.
 _CONCERNED: LiteralString = """
-UPDATE deliveries d SET version = version + 1
+WITH concerned AS MATERIALIZED (
+SELECT d.id FROM deliveries d
 WHERE d.released_at IS NOT NULL
   AND coalesce(d.arrived_at, 'infinity') >= %(from_t)s
   AND d.status <> 'cancelled'
@@ -68,7 +69,10 @@ WHERE d.released_at IS NOT NULL
        OR %(scope)s = 'post' AND %(key)s IN (d.departure_post, d.destination_post)
        OR %(scope)s = 'lane' AND %(key)s = d.departure_post || '>' || d.destination_post
        OR %(scope)s = 'delivery' AND %(key)s = d.id::text)
-RETURNING d.id
+-- In the order in which evaluation, too, writes several.
+ORDER BY d.id FOR NO KEY UPDATE)
+UPDATE deliveries d SET version = version + 1
+FROM concerned WHERE d.id = concerned.id RETURNING d.id
 """
 
 
