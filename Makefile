@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON_BIN := .venv/bin/python
-.PHONY: help setup setup-browser demo test screenshot check assets bench bench-quick bench-scenarios lock clean
+.PHONY: help setup setup-browser demo test test-long-stop screenshot check assets bench bench-quick bench-scenarios lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,9 @@ demo: setup assets ## the whole stack with a simulated fleet; Ctrl-C ends it
 
 test: setup setup-browser assets ## every test, on the real database, broker and browser
 	@$(PYTHON_BIN) -m pytest
+
+test-long-stop: setup ## ten minutes without the database, under load, three times
+	@FAULT_STOP_S=600 $(PYTHON_BIN) -m pytest -q tests/fault -k long_stop_of_the_database --timeout 1200
 
 screenshot: setup setup-browser assets ## pictures of every page; the map's into the README
 	@$(PYTHON_BIN) -m pytest -q tests/browser/test_screenshots.py

@@ -6,11 +6,12 @@ done with three seeds, which choose the moment, its length and the trips.
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
 
-from tests.fault.site import SEEDS, START_S, Fleet, Site, pause, seconds
+from tests.fault.site import END_S, SEEDS, START_S, Fleet, Site, pause, seconds
 from tests.support.waiting import wait_until
 from tracker.broker import rules
 
@@ -141,11 +142,15 @@ def online(fleet: Fleet) -> int:
 
 @seeded
 def test_a_long_stop_of_the_database(site: Site, seed: int) -> None:
-    """Some seconds of ours, hours of the devices': they drive on until their windows are full."""
+    """Some seconds of ours, hours of the devices': they drive on until their windows are full.
+
+    `make test-long-stop` has it last ten minutes of ours, too.
+    """
     rng = random.Random(seed)
+    stop_s = float(os.environ.get("FAULT_STOP_S") or seconds(rng, 2, 4))
     (worker,) = site.ingesting()
     fleet = site.fleet(VEHICLES, seed)
-    fleet.start(site.broker)
+    fleet.start(site.broker, ack_timeout_s=END_S + stop_s)
     # Early in the trips: a quick machine has most of them stored soon after.
     fleet.wait_acked(rng.randint(20, 60))
     site.server.stop()
@@ -154,7 +159,7 @@ def test_a_long_stop_of_the_database(site: Site, seed: int) -> None:
     wait_until(lambda: worker.said("batch not stored, trying again"), START_S, "the fault's notice")
     wait_until(lambda: outstanding(fleet) > HOURS * len(fleet.devices), 60, "an hour of records")
     settled, made = fleet.acked, fleet.made
-    pause(seconds(rng, 2, 4))
+    pause(stop_s)
     assert fleet.acked == settled, "acknowledged without a database"
     assert worker.metric("tracker_messages_waiting") <= RECEIVE_MAXIMUM
     assert worker.metric("process_resident_memory_bytes") < 400 * 2**20
