@@ -1,6 +1,6 @@
 // What people do with a delivery on its way and at its end: the buttons, and their forms.
-import { all, api, el, fromLocalField, known, named, ownPosts, role, t, toLocalField } from "./core.js";
-import { ask, choices, words } from "./dialogs.js";
+import { all, api, el, fromLocalField, known, named, ownPosts, role, said, t, toast, toLocalField } from "./core.js";
+import { ask, choices, show, words } from "./dialogs.js";
 import { progressBar, upload } from "./upload.js";
 import { badge } from "./words.js";
 
@@ -8,6 +8,8 @@ const ON_THE_WAY = ["released", "in_transit", "overdue", "enquiry"];
 const INCIDENTS = ["deviation", "seals", "moved", "unloaded", "unable", "composition"];
 
 export const actName = (kind) => (known(`act.${kind}`) ? t(`act.${kind}`) : String(kind).replaceAll("_", " "));
+/** An incident by its number, as in NCTS. */
+export const incidentName = (code) => (INCIDENTS[code - 1] ? `${code} · ${t(`incident.${INCIDENTS[code - 1]}`)}` : code);
 export const stepName = (step) => (known(`step.${step}`) ? t(`step.${step}`) : String(step).replaceAll("_", " "));
 
 const isAt = (post) => role === "admin" || role === "officer" && ownPosts.includes(post);
@@ -21,7 +23,8 @@ const filled = (pairs) => Object.fromEntries(Object.entries(pairs).filter(([, va
 // The field counts whole minutes: what happened in this one happened now.
 const moment = (form, field = "at") => {
   const at = fromLocalField(form.get(field));
-  return Date.now() - new Date(at) < 60e3 ? undefined : at;
+  const ago = Date.now() - new Date(at);
+  return ago >= 0 && ago < 60e3 ? undefined : at;
 };
 
 const send = (d, act, body) => api(`/deliveries/${d.id}/${act}`, { method: "POST", body: filled(body) });
@@ -35,7 +38,7 @@ export function actionsOf(d, done) {
     [notifies && under, t("Notify the arrival"), () => notifyArrival(d, done)],
     [officer && under, t("Reseal"), () => changeDevices(d, "reseal", done)],
     [officer && under, t("Transship"), () => changeDevices(d, "transshipment", done)],
-    [(officer || role === "monitor") && under, t("Declare another route"), () => reroute(d, done)],
+    [(officer || role === "monitor") && under, t("Declare another route"), () => reroute(d, done).catch((error) => toast(error.message, true))],
     [(role === "monitor" || arrives || leaves) && d.status === "overdue", t("Begin an enquiry"), () => beginEnquiry(d, done)],
     [(role === "monitor" || arrives || leaves) && d.status === "enquiry", t("Result of the enquiry"), () => answerEnquiry(d, done)],
     [arrives && ["arrived", "under_control"].includes(d.status), t("Record a control"), () => recordControl(d, done)],
@@ -49,7 +52,7 @@ export function actionsOf(d, done) {
 function reportIncident(d, done) {
   ask(t("Incident on {number}", { number: d.registration_number }), [
     el("label", {}, t("What happened"), el("select", { name: "code", required: true },
-      ...INCIDENTS.map((name, i) => el("option", { value: i + 1 }, `${i + 1} · ${t(`incident.${name}`)}`)))),
+      ...INCIDENTS.map((_, i) => el("option", { value: i + 1 }, incidentName(i + 1))))),
     when(), words("text", t("In words"), true),
     line("place", t("Place (village, kilometre post)"), { maxlength: 300 }),
     choices("planned", t("Is it planned?"), [["", t("no")], ["detour", t("a detour")], ["stop", t("a stop")]], ""),
@@ -65,15 +68,12 @@ const VERDICTS = { agrees: "good", contradicts: "critical", unknown: "info" };
 
 /** What telemetry says to an incident, until it has been read. */
 function showChecks(told, done) {
-  const dialog = document.getElementById("dialog");
-  dialog.replaceChildren(el("form", { method: "dialog" }, el("h2", { id: "dialog-title" }, t("Customs has been notified.")),
+  show(el("form", { method: "dialog" }, el("h2", { id: "dialog-title" }, t("Customs has been notified.")),
     el("p", { class: "hint" }, t("What telemetry says to it:")),
-    el("ul", { class: "bare" }, told.checks.map((c) => el("li", {}, badge(t(`verdict.${c.verdict}`), VERDICTS[c.verdict]), " ", c.msg))),
+    el("ul", { class: "bare" }, told.checks.map((c) => el("li", {}, badge(t(`verdict.${c.verdict}`), VERDICTS[c.verdict]), " ", said(c.msg)))),
     told.explained_alerts.length ? el("p", {}, t("Alerts explained by it: {n}", { n: told.explained_alerts.length })) : null,
     told.noted_alerts.length ? el("p", {}, t("Alerts that an officer decides on: {n}", { n: told.noted_alerts.length })) : null,
-    el("div", { class: "row" }, el("button", { class: "primary", type: "submit" }, t("Close the window")))));
-  dialog.addEventListener("close", () => done(), { once: true });
-  dialog.showModal();
+    el("div", { class: "row" }, el("button", { class: "primary", type: "submit" }, t("Close the window")))), () => done());
 }
 
 function notifyArrival(d, done) {
@@ -187,14 +187,16 @@ export async function assignAlert(alert, done) {
       ...items.map((u) => el("option", { value: u.username, selected: u.username === alert.assignee }, `${u.username} · ${u.unresolved}`)))),
     words("text", t("Remarks")),
   ], t("Assign"), async (form) => {
-    done(await api(`/alerts/${alert.id}/assign`, { method: "POST", body: { assignee: form.get("assignee"), text: form.get("text") } }));
+    const now = await api(`/alerts/${alert.id}/assign`, { method: "POST", body: { assignee: form.get("assignee"), text: form.get("text") } });
+    return () => done(now);
   });
 }
 
 /** Add words to an alert's history. */
 export function commentAlert(alert, done) {
   ask(t("Comment on the alert"), [words("text", t("In words"), true)], t("Add"), async (form) => {
-    done(await api(`/alerts/${alert.id}/comment`, { method: "POST", body: { text: form.get("text") } }));
+    const now = await api(`/alerts/${alert.id}/comment`, { method: "POST", body: { text: form.get("text") } });
+    return () => done(now);
   });
 }
 

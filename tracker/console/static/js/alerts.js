@@ -108,7 +108,8 @@ export class AlertList {
 
   async #ack(alert, button) {
     if (alert.status !== "open" || !handlesAlerts) return;
-    if (button) button.disabled = true;
+    if (button?.ariaDisabled === "true") return;
+    if (button) button.ariaDisabled = "true";
     const now = await acknowledge(alert.id);
     if (now) {
       this.#alerts.set(alert.id, now);

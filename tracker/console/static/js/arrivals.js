@@ -1,5 +1,5 @@
 // What is bound for an officer's post, and the confirmation of arrivals.
-import { all, api, confirmsArrivals, el, failed, ownPosts, t, toast } from "./core.js";
+import { all, api, confirmsArrivals, el, failed, ownPosts, redraw, t, toast } from "./core.js";
 import { confirmArrival, sealsOf } from "./dialogs.js";
 import { deliveriesTable, postOptions, postsByCode } from "./tables.js";
 
@@ -14,7 +14,7 @@ async function load() {
     const one = select.value ? `&post=${encodeURIComponent(select.value)}` : "";
     const found = await all(`/deliveries?${EXPECTED.map((s) => `status=${s}`).join("&")}${one}`);
     const bound = found.filter((d) => (select.value ? d.destination_post === select.value : mine(d.destination_post))).sort((a, b) => a.deadline.localeCompare(b.deadline));
-    list.replaceChildren(bound.length ? deliveriesTable(bound, byCode, confirmsArrivals ? button : null)
+    redraw(list, bound.length ? deliveriesTable(bound, byCode, confirmsArrivals ? button : null)
       : el("p", { class: "empty" }, t("Nothing is on its way to this post.")));
     list.setAttribute("aria-busy", "false");
   } catch (error) {
@@ -35,6 +35,10 @@ async function open(d) {
 }
 
 select.addEventListener("change", load);
+// Back from another tab or from a break: others have confirmed arrivals meanwhile.
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && !document.querySelector("dialog[open]")) load();
+});
 try {
   const byCode = await postsByCode();
   select.append(...postOptions(byCode, (p) => mine(p.code)));

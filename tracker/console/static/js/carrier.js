@@ -1,5 +1,5 @@
 // A carrier's own deliveries, and the notification of a border crossing.
-import { all, api, el, failed, fromLocalField, t, toLocalField } from "./core.js";
+import { all, api, el, failed, fromLocalField, redraw, t, toLocalField } from "./core.js";
 import { actionsOf } from "./acts.js";
 import { deliveriesTable, postOptions, postsByCode } from "./tables.js";
 
@@ -12,7 +12,7 @@ async function load() {
   list.setAttribute("aria-busy", "true");
   try {
     const [deliveries, byCode] = await Promise.all([all("/deliveries"), postsByCode()]);
-    list.replaceChildren(deliveries.length ? deliveriesTable(deliveries, byCode, acts) : el("p", { class: "empty" }, t("You have no deliveries yet.")));
+    redraw(list, deliveries.length ? deliveriesTable(deliveries, byCode, acts) : el("p", { class: "empty" }, t("You have no deliveries yet.")));
     list.setAttribute("aria-busy", "false");
     fill(deliveries.filter((d) => MAY_CROSS.includes(d.status)), byCode);
   } catch (error) {
@@ -47,7 +47,9 @@ form.addEventListener("submit", async (event) => {
   const fields = new FormData(form);
   const body = { post: fields.get("post"), at: fromLocalField(fields.get("at")) };
   if (fields.get("plate")) body.plate = fields.get("plate").trim();
-  form.querySelector("button").disabled = true;
+  const button = form.querySelector("button");
+  if (button.ariaDisabled === "true") return;
+  button.ariaDisabled = "true"; // not `disabled`: the keyboard keeps its place
   say("", t("Sending…"));
   try {
     await api(`/deliveries/${fields.get("delivery")}/border-crossing`, { method: "POST", body });
@@ -55,7 +57,7 @@ form.addEventListener("submit", async (event) => {
   } catch (error) {
     say("error", error.message);
   }
-  form.querySelector("button").disabled = false;
+  button.ariaDisabled = "false";
 });
 
 await load();

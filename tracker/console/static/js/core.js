@@ -1,4 +1,5 @@
 // What every page needs: texts, the API, times, and small building blocks.
+import { inWords, refusal } from "./refusals.js";
 
 export const locale = document.documentElement.lang || "ru";
 const texts = await fetch(`/texts/${locale}.json`).then((r) => (r.ok ? r.json() : {}));
@@ -19,11 +20,17 @@ export const confirmsArrivals = ["officer", "admin"].includes(role);
 
 // ---------------------------------------------------------------- API
 
+const SAY = {
+  t, known, time: (iso) => time(iso).textContent,
+  code: (family, code) => (known(`${family}.${code}`) ? t(`${family}.${code}`) : code.replaceAll("_", " ")),
+};
+/** What the API says of one thing, in the reader's words. */
+export const said = (message) => inWords(message, SAY);
+
 /** An answer of the API that is not a success; `message` is fit to be shown. */
 export class ApiError extends Error {
   constructor(status, problem) {
-    const fields = (problem.errors ?? []).map((e) => `${[e.loc].flat().join(".")}: ${e.msg}`);
-    super([problem.detail ?? problem.title ?? t("The server did not answer."), ...fields].join(" · "));
+    super(refusal(problem, SAY));
     this.status = status;
     this.errors = problem.errors ?? [];
   }
@@ -39,9 +46,15 @@ export const csrf = () => decodeURIComponent(cookie("tracker_csrf"));
 let leaving = false;
 document.querySelector(".logout")?.addEventListener("submit", () => { leaving = true; });
 
+/** The session has ended: log in, and come back to this page with its filter. */
+export function logInAgain() {
+  if (!leaving) location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+}
+
 /** Call the API. Throws ApiError; goes to the log-in when the session has ended. */
 export async function api(path, { method = "GET", body, signal, headers: more = {} } = {}) {
-  const headers = { Accept: "application/json", ...more };
+  // The page's language, not the browser's: the API has texts of its own, such as reasons of risk.
+  const headers = { Accept: "application/json", "Accept-Language": locale, ...more };
   if (method !== "GET") headers["X-CSRF-Token"] = csrf();
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer;
@@ -55,7 +68,7 @@ export async function api(path, { method = "GET", body, signal, headers: more = 
     throw new ApiError(0, { detail: t("No connection to the server.") });
   }
   if (answer.status === 401) {
-    if (!leaving) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+    logInAgain();
     return new Promise(() => {}); // the page is being left
   }
   const data = answer.status === 204 ? null : await answer.json().catch(() => ({}));
@@ -132,6 +145,33 @@ export function el(name, attributes = {}, ...children) {
   }
   made.append(...children.flat().filter((c) => c != null && c !== false));
   return made;
+}
+
+/**
+ * New content in place of the old; the keyboard stays where it was: on the same button of the same
+ * thing, else on the nearest.
+ */
+export function redraw(target, ...content) {
+  const held = document.activeElement;
+  const back = held !== target && target.contains(held) ? placeOf(held) : null;
+  target.replaceChildren(...content);
+  back?.();
+}
+
+/** Where the keyboard is; what comes back leads it there again, whatever was redrawn meanwhile. */
+export function placeOf(held) {
+  const target = held?.parentElement?.closest("[id]") ?? document.body;
+  const things = () => [...target.querySelectorAll("[data-id]")];
+  const thing = held?.closest("[data-id]");
+  const at = things().indexOf(thing);
+  return () => {
+    const found = things();
+    const same = thing && found.find((one) => one.dataset.id === thing.dataset.id);
+    const near = same ?? found[Math.min(at, found.length - 1)] ?? target;
+    const offers = [...near.querySelectorAll("button, a[href]")];
+    const next = offers.find((one) => one.textContent === held.textContent && one.href === held.href) ?? offers[0];
+    (next ?? document.getElementById("main")).focus({ preventScroll: true });
+  };
 }
 
 /** Say something briefly at the edge of the page. */

@@ -1,7 +1,7 @@
 // One delivery: facts, times, track, anomalies with evidence, the sum of risk, alerts to handle.
-import { all, api, confirmsArrivals, el, facts, failed, handlesAlerts, kzt, metres, named, number, ownPosts, role, span, t, time, toast } from "./core.js";
-import { alertStatusName, anomalyName, badge, corridorName, directionName, evidenceRows, findingName, historyName, historyText, levelBadge, period, severityBadge, statusBadge } from "./words.js";
-import { actName, actionsOf, assignAlert, commentAlert, stepName } from "./acts.js";
+import { all, api, confirmsArrivals, el, facts, failed, handlesAlerts, known, kzt, metres, named, number, ownPosts, redraw, role, said, span, t, time, toast } from "./core.js";
+import { alertStatusName, anomalyName, badge, corridorName, directionName, evidenceRows, findingName, historyName, historyText, levelBadge, measureName, period, severityBadge, statusBadge } from "./words.js";
+import { actName, actionsOf, assignAlert, commentAlert, incidentName, stepName } from "./acts.js";
 import { createMap, loadStyle, onTheme } from "./basemap.js";
 import { Fleet, addOverlay, boundsOf, showAnomalies, showPosts, showRoutes, showTrack, showZones } from "./overlay.js";
 import { acknowledge, dueText, escalationBadge } from "./alerts.js";
@@ -22,7 +22,7 @@ function showHead() {
   document.title = `${d.registration_number} · ${document.title.split(" · ").pop()}`;
   $("badges").replaceChildren(statusBadge(d.status), ...(now.risk?.level ? [levelBadge(now.risk.level)] : []),
     d.settled === false ? badge(t("Being evaluated…")) : "");
-  $("actions").replaceChildren(...actions(d));
+  redraw($("actions"), ...actions(d));
 }
 
 function actions(d) {
@@ -109,15 +109,26 @@ function showActs() {
   $("acts").replaceChildren(...(acts.length ? acts.map(actItem) : [el("li", { class: "empty" }, t("Nothing has been recorded yet."))]));
 }
 
+/** A field of an act in the reader's words: its codes are the API's. */
+function actWords(act, name) {
+  const value = act.data[name];
+  if (name === "post") return value && postName(value);
+  if (name === "code" && act.kind === "incident") return incidentName(value);
+  if (name === "kind" && act.kind === "control") return measureName(value);
+  if (name === "amount_kzt") return value && kzt(value);
+  const families = ["control", "status", "enquiry"].map((family) => `${family}.${value}`);
+  return name === "result" && families.filter(known).map((id) => t(id))[0] || value;
+}
+
 function actItem(act) {
-  const said = SHOWN.map((name) => act.data[name]).filter((value) => typeof value === "string" || typeof value === "number");
+  const told = SHOWN.map((name) => actWords(act, name)).filter((value) => value && (typeof value === "string" || typeof value === "number"));
   const devices = [...(act.data.added ?? []).map((id) => `+ ${id}`), ...(act.data.removed ?? []).map((id) => `− ${id}`)];
   const against = (act.data.checks ?? []).filter((c) => c.verdict === "contradicts");
   return el("li", { "data-kind": act.kind },
     el("h3", {}, el("span", {}, actName(act.kind)), against.length ? badge(t("verdict.contradicts"), "critical", "critical") : ""),
     el("p", { class: "hint" }, time(act.at), ` · ${act.recorded_by}`),
-    said.length || devices.length ? el("p", {}, [...said, ...devices].join(" · ")) : null,
-    against.length ? el("p", { class: "hint" }, against.map((c) => c.msg).join("; ")) : null);
+    told.length || devices.length ? el("p", {}, [...told, ...devices].join(" · ")) : null,
+    against.length ? el("p", { class: "hint" }, against.map((c) => said(c.msg)).join(" ")) : null);
 }
 
 // ---------------------------------------------------------------- risk
@@ -151,14 +162,15 @@ function reasonsTable(reasons, confidential) {
 function showAlerts() {
   const order = { open: 0, acknowledged: 1, resolved: 2, retracted: 3 };
   const sorted = [...now.alerts].sort((a, b) => order[a.status] - order[b.status] || (a.rank ?? 1e9) - (b.rank ?? 1e9));
-  $("alerts").replaceChildren(...(sorted.length ? sorted.map(alertCase) : [el("li", { class: "empty" }, t("No alerts on this delivery."))]));
+  redraw($("alerts"), ...(sorted.length ? sorted.map(alertCase) : [el("li", { class: "empty" }, t("No alerts on this delivery."))]));
 }
 
 function alertCase(a) {
   const acts = [];
   if (handlesAlerts && a.status === "open") {
     acts.push(el("button", { type: "button", class: "small primary", "data-act": "ack", onclick: async (e) => {
-      e.currentTarget.disabled = true;
+      if (e.currentTarget.ariaDisabled === "true") return;
+      e.currentTarget.ariaDisabled = "true";
       takeAlert(await acknowledge(a.id) ?? a);
     } }, t("Acknowledge")));
   }
@@ -167,10 +179,11 @@ function alertCase(a) {
     acts.push(el("button", { type: "button", class: "small", "data-act": "assign", onclick: () => assignAlert(a, takeAlert).catch((error) => toast(error.message, true)) }, t("Assign")));
   }
   if (handlesAlerts) acts.push(el("button", { type: "button", class: "small", "data-act": "comment", onclick: () => commentAlert(a, takeAlert) }, t("Comment")));
+  const due = dueText(a);
   return el("li", { class: "case", "data-id": a.id, "data-code": a.code, "data-status": a.status },
     el("h3", {}, el("span", {}, anomalyName(a.code)), severityBadge(a.severity), badge(alertStatusName(a.status), a.status === "open" ? "high" : "info"),
       a.finding && badge(findingName(a.finding)), escalationBadge(a)),
-    el("p", { class: "hint" }, t("Raised"), " ", time(a.raised_at), a.count > 1 ? ` · × ${a.count}` : "", a.assignee ? ` · ${a.assignee}` : "", " ", dueText(a)),
+    el("p", { class: "hint" }, t("Raised"), " ", time(a.raised_at), a.count > 1 ? ` · × ${a.count}` : "", a.assignee ? ` · ${a.assignee}` : "", ...(due ? [" · ", due] : [])),
     el("ol", { class: "history" }, ...(a.history ?? []).map((h) =>
       el("li", {}, time(h.at, { short: true }), ` · ${h.who === "system" ? t("system") : h.who} · ${historyName(h.what)}${h.text ? ` — ${historyText(h)}` : ""}`))),
     acts.length ? el("div", { class: "row" }, acts) : null);

@@ -1,5 +1,5 @@
 // Sending a form with a file, and showing how far it has come (`fetch` does not tell).
-import { ApiError, csrf, el, t } from "./core.js";
+import { ApiError, csrf, el, logInAgain, t } from "./core.js";
 
 /** A bar for a form; hidden until something is sent. */
 export const progressBar = () => el("progress", { max: 100, value: 0, hidden: true, "aria-label": t("Sending…") });
@@ -18,7 +18,7 @@ export function upload(path, form, bar) {
     });
     request.addEventListener("error", () => fail(0, { detail: t("No connection to the server.") }));
     request.addEventListener("load", () => {
-      if (request.status === 401) location.assign(`/login?next=${encodeURIComponent(location.pathname)}`);
+      if (request.status === 401) logInAgain();
       else if (request.status >= 400) fail(request.status, request.response ?? {});
       else resolve(request.response);
     });

@@ -27,6 +27,8 @@ const CODES_AND_TIMES = /\b[a-z]+(?:_[a-z]+)*\b|\d{4}-\d\d-\d\dT[\d:.]+Z/g;
 /** A line of the system's own: its codes in the reader's words, its times in Kazakhstan's. */
 export function historyText(line) {
   if (line.who !== "system") return line.text;
+  const raised = /^level (\d+): (\w+); due (\S+)$/.exec(line.text);
+  if (raised && known(`role.${raised[2]}`)) return t("level {n}: {role}; due {time}", { n: raised[1], role: t(`role.${raised[2]}`), time: time(raised[3]).textContent });
   return line.text.replace(CODES_AND_TIMES, (found) => {
     if (/^\d/.test(found)) return time(found).textContent;
     return ["anomaly", "severity", "history"].map((family) => `${family}.${found}`).filter(known).map((id) => t(id))[0] ?? found;
@@ -90,8 +92,16 @@ function evidenceValue(key, value) {
   if (typeof value === "boolean") return value ? t("yes") : t("no");
   if (typeof value === "string" && /^\d{4}-\d\d-\d\dT/.test(value)) return time(value);
   if (typeof value === "string" && known(`value.${value}`)) return t(`value.${value}`);
+  if (key === "contradictions" && Array.isArray(value)) return el("ul", { class: "bare" }, value.map((one) => el("li", {}, ...contradictionFound(one))));
   if (Array.isArray(value) && value.length <= 8 && value.every((v) => typeof v !== "object")) return value.join(", ") || "–";
   return typeof value === "object" ? el("code", {}, JSON.stringify(value)) : String(value);
+}
+
+/** What an arrival and the telemetry do not agree on: "the seal's state differs · SEAL-1 · cut". */
+function contradictionFound(one) {
+  const parts = [coded("contradiction", one.kind), one.device, one.stated && coded("seal", one.stated),
+    ...(one.findings ?? []).map(anomalyName), one.distance_m != null && metres(one.distance_m), one.t_ms && time(new Date(one.t_ms).toISOString())];
+  return parts.filter(Boolean).flatMap((part, i) => (i ? [" · ", part] : [part]));
 }
 
 /** "from 12:04:10, for 22 min" — when an anomaly was. */
