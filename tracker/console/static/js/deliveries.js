@@ -31,7 +31,7 @@ async function load() {
 
 function query() {
   const wanted = new URLSearchParams({ limit: PAGE });
-  for (const [name, value] of new FormData(form)) if (value) wanted.set(name, value);
+  for (const [name, value] of new FormData(form)) if (value.trim()) wanted.set(name, value.trim());
   if (cursor) wanted.set("cursor", cursor);
   return wanted;
 }

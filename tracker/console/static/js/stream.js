@@ -1,5 +1,5 @@
 // Server-Sent Events with a visible state: the browser resumes by Last-Event-ID, we add patience.
-import { t } from "./core.js";
+import { api, t } from "./core.js";
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 15000;
@@ -38,7 +38,10 @@ export function listen(handlers, { banner, onresume, path = "/api/v1/stream" } =
       begun();
       show(t("Connection lost. What you see may be out of date; reconnecting…"));
       // The browser retries by itself unless the answer was final (a restart behind a proxy, 503).
-      if (source.readyState === EventSource.CLOSED) setTimeout(connect, (wait = Math.min(wait * 2, LONGEST_WAIT_MS)));
+      if (source.readyState !== EventSource.CLOSED) return;
+      setTimeout(connect, (wait = Math.min(wait * 2, LONGEST_WAIT_MS)));
+      // Nor does it tell why: where the session has ended, no wait helps, and this leads to the log-in.
+      api("/me").catch(() => {});
     };
     for (const [name, handle] of Object.entries(handlers)) {
       source.addEventListener(name, (event) => {
