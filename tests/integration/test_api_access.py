@@ -61,6 +61,9 @@ def test_the_console_logs_in_by_cookie_and_protects_it(bare: ApiWorld) -> None: 
     http = bare.http
     wrong = http.post("/login", data={"username": "admin", "password": "x"}, follow_redirects=False)
     assert (wrong.status_code, wrong.headers["location"]) == (303, "/login?error=1")
+    lost = {"username": "admin", "password": "x", "next": "/deliveries?status=overdue&q=7"}
+    again = http.post("/login", data=lost, follow_redirects=False).headers["location"]
+    assert again == "/login?error=1&next=%2Fdeliveries%3Fstatus%3Doverdue%26q%3D7"
     form = {"username": "admin", "password": PASSWORD, "next": "/deliveries"}
     right = http.post("/login", data=form, follow_redirects=False)
     assert (right.status_code, right.headers["location"]) == (303, "/deliveries")

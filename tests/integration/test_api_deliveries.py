@@ -305,6 +305,15 @@ def test_the_list_filters_sorts_and_pages(world: ApiWorld, database: str) -> Non
     assert listed(registration_number=made[3]["registration_number"]) == [ids[3]]
     assert listed(q=made[3]["registration_number"][-4:]) == [ids[3]]
     assert listed(q="%") == []
+    with psycopg.connect(database) as conn:
+        conn.execute(
+            "UPDATE deliveries SET vehicle = jsonb_set(vehicle, '{plate}', '\"118 DMO-02\"')"
+            " WHERE id = %s",
+            (made[2]["id"],),
+        )
+    for plate in ("118DMO02", "118 dmo 02", "118ДМО02", "дмо-02", "8 D"):
+        assert listed(q=plate) == [ids[2]], plate
+    assert listed(q="118_MO02") == []
     assert listed(post="P3") == []
     for order in ("declared_at", "rank"):
         paged, cursor = [], None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from tracker.api.auth import Login, clear_cookies, log_in, set_cookies
+from tracker.api.auth import clear_cookies, log_in, set_cookies
 from tracker.api.deps import Caller, Config
 from tracker.api.described import refusals
 from tracker.api.problems import TooManyAttempts
@@ -59,10 +59,14 @@ def login_page(
     next: Annotated[str, Form(max_length=2000)] = "/",
 ) -> RedirectResponse:
     """Log in to the console: sets the cookies and goes to ``next``."""
-    login = _attempt(request, username, password)
-    if login is None:
-        return RedirectResponse("/login?error=1", 303)
-    answer = RedirectResponse(_own_page(next), 303)
+    way = _own_page(next)
+    try:
+        login = log_in(request, username, password)
+    except Unauthenticated:
+        return _again("1", way)
+    except TooManyAttempts:
+        return _again("attempts", way)
+    answer = RedirectResponse(way, 303)
     set_cookies(answer, login, config)
     return answer
 
@@ -75,11 +79,10 @@ def logout(user: Caller) -> RedirectResponse:
     return answer
 
 
-def _attempt(request: Request, username: str, password: str) -> Login | None:
-    try:
-        return log_in(request, username, password)
-    except (Unauthenticated, TooManyAttempts):
-        return None
+def _again(error: str, way: str) -> RedirectResponse:
+    """Back to the form, which still leads to where the person wanted to go."""
+    asked = {"error": error} if way == "/" else {"error": error, "next": way}
+    return RedirectResponse(f"/login?{urlencode(asked)}", 303)
 
 
 def _own_page(address: str) -> str:

@@ -41,7 +41,7 @@ Someone = Annotated[CurrentUser | None, Depends(page_user)]
 def login(request: Request, error: str = "", way: Annotated[str, Query(alias="next")] = "/") -> Any:
     """The form to log in; ``next`` must lead back into this site."""
     own = way.startswith("/") and not way.startswith(("//", "/\\"))
-    return render(request, "login.html", None, failed=bool(error), next=way if own else "/")
+    return render(request, "login.html", None, failed=error, next=way if own else "/")
 
 
 @router.get("/")

@@ -72,7 +72,7 @@ _CHOSEN: Final = """
       AND (CAST(:post AS text) IS NULL OR :post IN (d.departure_post, d.destination_post))
       AND (CAST(:number AS text) IS NULL OR d.registration_number = :number)
       AND (CAST(:q AS text) IS NULL OR d.registration_number ILIKE :q ESCAPE '\\'
-           OR d.vehicle ->> 'plate' ILIKE :q ESCAPE '\\')
+           OR translate(upper(d.vehicle ->> 'plate'), :written, :meant) LIKE :plate ESCAPE '\\')
       AND (CAST(:level AS text) IS NULL OR s.level = :level)
 """
 
@@ -122,6 +122,9 @@ def list_deliveries(
         "post": wanted.post,
         "number": wanted.registration_number,
         "q": _like(wanted.q),
+        "plate": _like(_plate(wanted.q)),
+        "written": _WRITTEN,
+        "meant": _MEANT,
         "level": wanted.level,
         "limit": page.limit + 1,
     }
@@ -131,6 +134,17 @@ def list_deliveries(
         params["active"] = ACTIVE
     statement = _BY_RANK if wanted.by_rank else _NEWEST_FIRST
     return session.execute(statement, params).mappings().all()
+
+
+_WRITTEN: Final = "АВЕКМНОРСТУХГДЗИЛФ -"
+_MEANT: Final = "ABEKMHOPCTYXGDZILF"
+"""Cyrillic letters for the Latin ones that they look like, as on Russian plates, or sound like, as
+people type Kazakh ones; blanks and dashes are left out."""
+
+
+def _plate(q: str | None) -> str | None:
+    """As plates are compared: in capitals, Latin, without blanks and dashes."""
+    return q and q.upper().translate(str.maketrans(_WRITTEN[:-2], _MEANT, _WRITTEN[-2:]))
 
 
 def _like(q: str | None) -> str | None:
