@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
-from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
+from tests.support.logged import logged
 from tests.support.seed import START, SeededDelivery, World, at, record
 from tests.support.waiting import wait_until
 from tracker import archiving, tidying, watch
@@ -433,7 +433,7 @@ def test_what_goes_is_counted_in_the_log_and_in_a_metric(world: World) -> None:
 
     tell(world, 5, timedelta(days=100))
     before = total()
-    with capture_logs() as logs:
+    with logged(tidying) as logs:
         tidy(world, settings(world, days=0))
     assert total() - before == 4
     (line,) = [entry for entry in logs if entry["event"] == "tidied"]

@@ -17,8 +17,8 @@ import psycopg
 import pytest
 from prometheus_client import REGISTRY
 from psycopg import sql
-from structlog.testing import capture_logs
 
+from tests.support.logged import logged
 from tests.support.seed import SeededDelivery, World, record
 from tests.support.waiting import wait_until
 from tracker import watch
@@ -100,7 +100,7 @@ def test_a_reader_that_is_busy_for_long_puts_partitions_off_and_nothing_else(
         with psycopg.connect(database) as reader, monkeypatch.context() as impatient:
             impatient.setattr("tracker.db.partitions.LOCK_TIMEOUT_MS", 50)
             reader.execute("SELECT count(*) FROM telemetry")
-            with capture_logs() as logs:
+            with logged(watch) as logs:
                 clocks.tick(conn, later)
             assert not has_week(world, later)
         assert put_off("partitions") == before + 1
@@ -159,7 +159,7 @@ def test_a_session_that_stands_still_in_a_statement_is_ended(
     before = metric("tracker_watch_sessions_ended_total")
     if not leads:
         world.conn.execute("SELECT pg_advisory_lock(%s)", (LEADER_LOCK,))
-    with ExitStack() as ended, capture_logs() as logs:
+    with ExitStack() as ended, logged(watch) as logs:
         stalled = workers.connect(database, "tracker-test")
         pid = stalled.info.backend_pid
         ended.enter_context(pytest.raises(workers.LOST))
