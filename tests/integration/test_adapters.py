@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,13 +30,6 @@ SEAL = "863051066812345"
 PHONE = "driver-phone"
 WAIT_S = 60.0
 GOLDEN = Path(__file__).parents[1] / "data/golden/traccar/position.json"
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
 
 
 def iso(when: datetime) -> str:

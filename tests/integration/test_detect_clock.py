@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -12,13 +11,6 @@ from tracker.db.lanes import lane_histories
 
 LENGTH_H = 2.0
 """The seeded route is some 162 km: just under two hours at legal speed."""
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
 
 
 def found(world: World, delivery: object, code: str) -> list[dict[str, object]]:

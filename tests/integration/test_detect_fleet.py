@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -16,13 +15,6 @@ from tracker.db.dead_zones import Learning, cells_known, make_layer, newest_laye
 from tracker.detectors.radio import cell_of
 from tracker.pipeline import judge
 from tracker.storing import Incoming
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
 
 
 def found(world: World, delivery: SeededDelivery, code: str) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -32,13 +32,6 @@ def offset(place: Point, azimuth: float, metres: float) -> Point:
 EAST = offset(HOME, 90, 40_000)
 FAR = offset(HOME, 90, 90_000)
 ROAD = [HOME, FAR]
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
 
 
 def road(metres: float, *, north_m: float = 0.0) -> Point:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,13 +17,6 @@ from tracker.model import to_ms
 from tracker.pipeline import judge
 
 LOCKED = {"armed": True, "lock": "locked", "rope": "in", "case": "closed"}
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
 
 
 def play(world: World, device: str, *more: dict[str, Any], **message: Any) -> None:

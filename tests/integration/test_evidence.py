@@ -29,13 +29,6 @@ SECRET = b"0123456789abcdef"
 
 
 @pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def judged(world: World) -> SeededDelivery:
     """A crooked trip of a vehicle that signs nothing and a seal that signs all it says."""
     gps, seal = world.device(), world.device("seal")

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.support.running import running as in_thread
 from tests.support.seed import World, at, record
 from tests.support.services import Broker
 from tests.support.waiting import wait_until
@@ -163,20 +164,13 @@ class Site:
         """Ingest in a thread, from when it has subscribed until the end of the block."""
         herald = self.device()
         herald.state(on=True, conn=1)
-        stop = threading.Event()
         settings = self.settings.model_copy(update=more)
-        thread = threading.Thread(target=run, args=(settings, stop), name="ingest")
-        thread.start()
-        try:
+        with in_thread(run, settings):
             sessions = len(shards_wanted(settings))
             wait_until(lambda: sessions_up(self.world.conn) == sessions, WAIT_S, "subscriptions")
             # The births kept by the broker come in no order: this one says some have been read.
             self.wait_state(herald, online=True)
             yield
-        finally:
-            stop.set()
-            thread.join(WAIT_S)
-            assert not thread.is_alive(), "ingest did not stop"
 
 
 @pytest.fixture

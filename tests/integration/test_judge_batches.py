@@ -4,7 +4,6 @@ others: none of them keeps the rest waiting."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
@@ -18,13 +17,6 @@ from tracker.db import evaluation, workers
 from tracker.db.marks import mark_dirty
 from tracker.evaluate import Evaluator
 from tracker.settings import load_settings
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
 
 
 def evaluator_of(database: str, batch: int = 500) -> Evaluator:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,13 +10,6 @@ import pytest
 
 from tests.support.seed import START, SeededDelivery, World, at, record
 from tracker.payload import Reason
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
 
 
 def crooked_trip() -> list[dict[str, Any]]:

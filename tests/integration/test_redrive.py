@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,13 +13,6 @@ from tracker.db.redrive import Filter
 from tracker.payload import Key, mac_of, sign, topic_of
 from tracker.redrive import Outcome, redrive
 from tracker.storing import Incoming
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
 
 
 def drive(world: World, **wanted: Any) -> Outcome:

@@ -28,13 +28,6 @@ KEY = Key(kid="1", secret=SECRET)
 
 
 @pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def seal(world: World) -> str:
     """A seal that must sign."""
     name = world.device("seal")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -24,13 +23,6 @@ from tracker.pipeline import judge, store
 from tracker.storing import Incoming, Storing
 
 Memory = dict[UUID, Remembered]
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
 
 
 class Evaluator:

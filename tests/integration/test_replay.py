@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,13 +16,6 @@ from tests.support.seed import World, at
 from tracker.cli import app
 from tracker.errors import Invalid
 from tracker.replaying import Replay, replay
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-
-import pytest
 
 from tests.support.seed import START, SeededDelivery, World, at, record
 from tracker.risk import DARK_S
 
 LOCKED = {"armed": True, "lock": "locked", "rope": "in", "case": "closed"}
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
 
 
 def reasons(world: World, delivery: SeededDelivery) -> dict[str, float]:

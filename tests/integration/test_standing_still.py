@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import paho.mqtt.publish as publish
 import psycopg
 import pytest
 from psycopg import sql
 
+from tests.support.running import running
 from tests.support.seed import World, at, record
 from tests.support.services import Broker
 from tests.support.waiting import wait_until
@@ -91,26 +91,6 @@ def test_events_keep_the_order_in_which_they_are_told(database: str) -> None:
 # ---------------------------------------------------------------- ingest
 
 
-@contextmanager
-def worker(settings: Settings) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=run, args=(settings, stop), name="ingest")
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(WAIT_S)
-        assert not thread.is_alive()
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
-
-
 @pytest.fixture
 def settings(broker: Broker, database: str) -> Settings:
     return load_settings(
@@ -132,10 +112,10 @@ def test_a_worker_that_reaches_no_broker_leaves_its_shards_to_one_that_does(
     world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(links, "AWAY_S", 3.0)
-    with worker(settings.model_copy(update={"mqtt_port": free_port()})):
+    with running(run, settings.model_copy(update={"mqtt_port": free_port()})):
         wait_until(lambda: len(owners(world)) == 1, WAIT_S, "the one cut off to own all")
         (cut_off,) = owners(world)
-        with worker(settings):
+        with running(run, settings):
             wait_until(
                 lambda: len(owners(world)) == 1 and cut_off not in owners(world),
                 WAIT_S,
@@ -156,7 +136,7 @@ def test_ingest_outlives_a_database_that_can_only_be_read(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = %s AND starts_with(application_name, 'tracker-')"
     )
-    with worker(settings):
+    with running(run, settings):
         wait_until(lambda: leases.sessions_up(world.conn) == 65, WAIT_S, "all sessions")
         world.conn.execute(set_.format(own, sql.SQL("on")))
         assert world.conn.execute(reach, (world.conn.info.dbname,)).fetchall()

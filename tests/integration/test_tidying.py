@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -44,13 +43,6 @@ REGISTERS = {
     "dirty",
 }
 """Tables without a policy, and why."""
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
 
 
 def settings(world: World, days: int = 90, **more: Any) -> Settings:

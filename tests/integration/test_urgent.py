@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from tests.support.seed import SeededDelivery, World, at, record
 from tracker.db.marks import mark_dirty
@@ -14,13 +11,6 @@ from tracker.evaluate import Evaluator
 from tracker.settings import load_settings
 
 CUT = {"rope": "cut", "case": "closed", "lock": "locked", "armed": True}
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
 
 
 def bound(world: World) -> tuple[SeededDelivery, str]:

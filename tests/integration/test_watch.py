@@ -6,8 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from prometheus_client import REGISTRY
 from psycopg import sql
 
 from tests.support.logged import logged
+from tests.support.running import running
 from tests.support.seed import SeededDelivery, World, record
 from tests.support.waiting import wait_until
 from tracker import watch
@@ -33,26 +33,10 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 YEAR = timedelta(days=365)
 
 
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    made = World(database)
-    yield made
-    made.close()
-
-
-@contextmanager
-def watching(database: str, **settings: Any) -> Iterator[None]:
+def watching(database: str, **settings: Any) -> AbstractContextManager[None]:
     """A watch in a thread of this process."""
-    stop = threading.Event()
     chosen = load_settings(database_url=database, watch_tick_s=0.1, **settings)
-    thread = threading.Thread(target=watch.run, args=(chosen, stop), name="watch")
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(WAIT_S)
-        assert not thread.is_alive()
+    return running(watch.run, chosen)
 
 
 def metric(name: str, **labels: str) -> float:

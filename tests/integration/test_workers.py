@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import paho.mqtt.client as mqtt
@@ -15,6 +14,7 @@ import psycopg
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.support.running import running
 from tests.support.seed import World, at, record
 from tests.support.services import Broker
 from tests.support.waiting import wait_until
@@ -183,18 +183,8 @@ class Site:
     def __init__(self, broker: Broker, world: World, settings: Settings) -> None:
         self.broker, self.world, self.settings = broker, world, settings
 
-    @contextmanager
-    def worker(self, **more: Any) -> Iterator[None]:
-        stop = threading.Event()
-        settings = self.settings.model_copy(update=more)
-        thread = threading.Thread(target=run, args=(settings, stop), name="ingest")
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join(WAIT_S)
-            assert not thread.is_alive()
+    def worker(self, **more: Any) -> AbstractContextManager[None]:
+        return running(run, self.settings.model_copy(update=more))
 
     def shares(self) -> list[int]:
         """How many shards each owner has."""
